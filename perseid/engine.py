@@ -1,0 +1,53 @@
+"""The seams to the models: what search asks of a policy and of a process preference model (PPM).
+
+Filled in `models/engines/` and by scripted fakes in tests. Both are asynchronous and batch first: a call takes a
+sequence and returns one of the same length and order. An infrastructure failure is raised, never returned.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to continue a prompt. `temperature` 0 is greedy; `max_tokens` counts generated tokens."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 64
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Generate:
+    """One continuation of `prompt`; equal requests get equal answers from a batch-invariant engine."""
+
+    prompt: str
+    seed: int
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Generated `text` without its stop string; `stop` is the stop string met, "" if the length limit ended it."""
+
+    text: str
+    stop: str
+    num_tokens: int
+
+
+class Engine(Protocol):
+    """A policy that continues text. `weights` is the content hash of the weights behind it."""
+
+    weights: str
+
+    async def generate(self, requests: Sequence[Generate]) -> list[Completion]: ...
+
+
+class Scorer(Protocol):
+    """A PPM that scores trajectory prefixes (prompt and steps), each in [-1, 1]."""
+
+    weights: str
+
+    async def score(self, prefixes: Sequence[str]) -> list[float]: ...

@@ -1,0 +1,1 @@
+"""Seed problems: what is asked, what demonstrates it, and the library of functions that answers it."""
