@@ -1,0 +1,153 @@
+"""`Sandbox`: generated code runs here and nowhere else, in two tiers behind one interface.
+
+The fast tier (`perseid.sandbox.fast`) takes what it supports; everything else goes to the CPython tier
+(`perseid.sandbox.worker`) at once. A worker that dies loses nothing: the program runs once more on another, and then
+the answer is `sandbox_error`, which is never a verdict about the code.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Final, Literal, TypeVar
+
+from perseid.sandbox.execution import (
+    Execution,
+    Isolation,
+    State,
+    Tier,
+    infrastructure_failure,
+    refused,
+)
+from perseid.sandbox.fast import FastTier
+from perseid.sandbox.limits import Limits
+from perseid.sandbox.worker import Worker, WorkerConfig, WorkerDied
+
+PRELOAD: Final = ("sympy", "numpy")
+_ATTEMPTS: Final = 2
+DEFAULT_LIMITS: Final = Limits()
+Input = TypeVar("Input")
+Output = TypeVar("Output")
+
+
+class Sandbox:
+    """Runs programs. A context manager; every method may be called from any thread.
+
+    workers: executions at a time, one core each, in [1, 256].
+    isolation: `auto` demands layer A and takes layer B where the kernel allows it; `strict` demands both; `none` runs
+        without isolation and must be written by name.
+    tier: `auto` tries the fast tier first; `cpython` never uses it (re-execution before training).
+    prelude: trusted Python source whose names every program sees; loaded once into each tier, never run again.
+    preload: modules that the CPython tier imports before the first fork; others of the standard library still work.
+    """
+
+    def __init__(
+        self,
+        limits: Limits = DEFAULT_LIMITS,
+        workers: int = 1,
+        isolation: Isolation = "auto",
+        tier: Literal["auto", "cpython"] = "auto",
+        prelude: str = "",
+        preload: tuple[str, ...] = PRELOAD,
+    ) -> None:
+        if not 1 <= workers <= 256:
+            raise ValueError(f"Sandbox.workers: expected a number in [1, 256], got {workers!r}")
+        if isolation not in ("auto", "strict", "none"):
+            raise ValueError(f"Sandbox.isolation: expected auto, strict or none, got {isolation!r}")
+        if tier not in ("auto", "cpython"):
+            raise ValueError(f"Sandbox.tier: expected auto or cpython, got {tier!r}")
+        self.limits = limits
+        self.workers = workers
+        config = WorkerConfig(limits, isolation, prelude, preload)
+        self._fast = FastTier(limits, workers, prelude) if tier == "auto" else None
+        self._all = [Worker(config) for _ in range(workers)]
+        self._idle: queue.Queue[Worker] = queue.Queue()
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="perseid-sandbox")
+
+    def __enter__(self) -> Sandbox:
+        if self._fast is not None:
+            self._fast.__enter__()
+        for worker in self._all:
+            self._idle.put(worker)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for worker in self._all:
+            worker.close()
+        if self._fast is not None:
+            self._fast.__exit__(None, None, None)
+
+    def run(self, code: str, stdin: str = "", tier: Tier | None = None) -> Execution:
+        """Run one program. `tier` "cpython" skips the fast tier; "fast" is a wish, what it cannot run moves on."""
+        return self._step(State(), code, stdin, tier, keep=False)[0]
+
+    def run_many(self, codes: Sequence[str], tier: Tier | None = None) -> list[Execution]:
+        """Run programs, `workers` at a time; answers in the order of `codes`."""
+        return self._map(lambda code: self.run(code, tier=tier), codes)
+
+    def extend(self, state: State | None, code: str) -> tuple[Execution, State]:
+        """Run `code` as the next step of `state` (None: a fresh program). `stdout` is this step's output only.
+
+        The new state is `state` itself unless the step ended `ok`: a failed step has no effect.
+        """
+        start = State() if state is None else state
+        execution, kept = self._step(start, code, "", None, keep=True)
+        if execution.status != "ok":
+            return execution, start
+        return execution, State((*start.steps, code), kept, execution.tier == "cpython")
+
+    def extend_many(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]:
+        """`extend` for each pair, `workers` at a time; answers in the order of `pairs`."""
+        return self._map(lambda pair: self.extend(*pair), pairs)
+
+    def capabilities(self) -> dict[str, Any]:
+        """What is in force: recorded with every run."""
+        return {"isolation": self._all[0]._config.isolation, "fast_tier": self._fast is not None}
+
+    def _step(
+        self, state: State, code: str, stdin: str, tier: Tier | None, keep: bool
+    ) -> tuple[Execution, bytes | None]:
+        steps = (*state.steps, code)
+        reason = self._refusal(steps, stdin)
+        if reason is not None:
+            return refused(reason, "cpython" if self._fast is None else "fast"), None
+        if self._fast is not None and tier != "cpython" and not state.needs_cpython and not stdin:
+            answer = self._fast.run(steps, state.snapshot, keep)
+            if answer is not None:
+                return answer
+        return self._run_on_cpython(steps, stdin), None
+
+    def _refusal(self, steps: tuple[str, ...], stdin: str) -> str | None:
+        for name, texts, limit in (
+            ("code", steps, self.limits.code_bytes),
+            ("stdin", (stdin,), self.limits.stdin_bytes),
+        ):
+            num_bytes = sum(len(text.encode("utf-8", "replace")) for text in texts)
+            if num_bytes > limit:
+                return f"{name} of {num_bytes} bytes, limit {limit}"
+        return None
+
+    def _run_on_cpython(self, steps: tuple[str, ...], stdin: str) -> Execution:
+        failure = infrastructure_failure("never tried", "cpython")
+        for _ in range(_ATTEMPTS):
+            worker = self._idle.get()
+            try:
+                execution = worker.run(steps, stdin)
+            except WorkerDied as death:
+                execution = infrastructure_failure(str(death), "cpython")
+            finally:
+                self._idle.put(worker)
+            if execution.status != "sandbox_error":
+                return execution
+            failure = execution
+        return failure
+
+    def _map(self, work: Callable[[Input], Output], items: Sequence[Input]) -> list[Output]:
+        if self.workers == 1 or len(items) < 2:
+            return [work(item) for item in items]
+        return list(self._threads.map(work, items))

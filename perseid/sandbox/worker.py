@@ -1,0 +1,225 @@
+"""The host's handle on one fork server: starts it, sends it programs, turns the kernel's report into an Execution."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from perseid.sandbox.execution import Execution, Isolation, SandboxUnavailable, Status
+from perseid.sandbox.limits import Limits
+
+_BOOT: Final = (
+    "import sys, json; sys.path.insert(0, sys.argv[1]); from server import forkserver; "
+    "sys.path.pop(0); forkserver.main(int(sys.argv[2]), json.loads(sys.argv[3]))"
+)
+_ENVIRONMENT: Final = {
+    "PYTHONHASHSEED": "0",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "LC_ALL": "C.UTF-8",
+}
+_START_S: Final = 60.0
+# How long past an execution's own limit the server may stay silent before it counts as dead.
+_GRACE_S: Final = 10.0
+
+
+class WorkerDied(Exception):
+    """The fork server is gone or silent: infrastructure, not the code."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """What a fork server is made of. preload: modules imported and exercised before the first fork."""
+
+    limits: Limits
+    isolation: Isolation
+    prelude: str
+    preload: tuple[str, ...]
+
+
+class Worker:
+    """One fork server process, started at the first use. One execution at a time: the caller serialises."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._config = config
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._closing = threading.Lock()
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> dict[str, Any]:
+        """Start the server unless it runs. Raises `SandboxUnavailable` when it refuses, `WorkerDied` when it dies."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [sys.executable, "-I", "-B", "-c", _BOOT, str(Path(__file__).parent), str(theirs.fileno())]
+            self._process = subprocess.Popen(
+                [*command, json.dumps(self._server_config())],
+                env=dict(_ENVIRONMENT),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                cwd="/",
+            )
+        self._socket = ours
+        answer = self._receive(_START_S)
+        if "unavailable" in answer:
+            self.close()
+            raise SandboxUnavailable(str(answer["unavailable"]))
+        return answer
+
+    def _server_config(self) -> dict[str, Any]:
+        limits = self._config.limits
+        return {
+            "isolation": self._config.isolation,
+            "prelude": self._config.prelude,
+            "preload": self._config.preload,
+            "memory_bytes": limits.memory_bytes,
+            "scratch_bytes": limits.scratch_bytes,
+            "file_bytes": max(limits.output_bytes + 1, limits.scratch_bytes),
+            "cpu_s": math.ceil(limits.timeout_s) + 1,
+        }
+
+    def run(self, steps: tuple[str, ...], stdin: str) -> Execution:
+        """Run the last of `steps` after the others in one fresh child. Raises `WorkerDied`, `SandboxUnavailable`."""
+        if self._socket is None:
+            self.start()
+        nonce = secrets.token_hex(16)
+        request = json.dumps({"steps": steps, "nonce": nonce}).encode("utf-8")
+        given = stdin.encode("utf-8", "replace")
+        with _Memory(request) as code, _Memory(given) as inp, _Memory() as out, _Memory() as rec:
+            timeout_s = self._config.limits.timeout_s
+            self._send({"timeout_s": timeout_s}, [code.fd, inp.fd, out.fd, rec.fd])
+            answer = self._receive(timeout_s + _GRACE_S)
+            stdout = out.read(self._config.limits.output_bytes + 1)
+            record = _parse_record(rec.read(32 * 1024), nonce)
+        return judge(answer, record, stdout, self._config.limits)
+
+    def _send(self, request: dict[str, Any], fds: list[int]) -> None:
+        assert self._socket is not None
+        try:
+            socket.send_fds(self._socket, [json.dumps(request).encode()], fds)
+        except OSError as error:
+            self.close()
+            raise WorkerDied(f"fork server unreachable: {error}") from error
+
+    def _receive(self, timeout_s: float) -> dict[str, Any]:
+        assert self._socket is not None
+        self._socket.settimeout(timeout_s)
+        try:
+            message = self._socket.recv(65536)
+        except OSError as error:
+            self.close()
+            raise WorkerDied(f"fork server silent: {error}") from error
+        if not message:
+            self.close()
+            raise WorkerDied("fork server died")
+        answer: dict[str, Any] = json.loads(message)
+        return answer
+
+    def close(self) -> None:
+        """Kill the server and reap it; its children go with it. Idempotent."""
+        with self._closing:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+            if self._process is not None:
+                self._process.kill()
+                self._process.wait()
+                self._process = None
+
+
+class _Memory:
+    """An anonymous file holding `content`, closed at the end of its `with` block."""
+
+    def __init__(self, content: bytes = b"") -> None:
+        self.fd = os.memfd_create("perseid", os.MFD_CLOEXEC)
+        if content:
+            os.write(self.fd, content)
+            os.lseek(self.fd, 0, os.SEEK_SET)
+
+    def __enter__(self) -> _Memory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+    def read(self, num_bytes: int) -> bytes:
+        return os.pread(self.fd, num_bytes, 0)
+
+
+def _parse_record(raw: bytes, nonce: str) -> dict[str, str] | None:
+    """The child's own account of its end, or None when it is absent or malformed."""
+    try:
+        record = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or record.pop("nonce", None) != nonce:
+        return None
+    return record if all(isinstance(value, str) for value in record.values()) else None
+
+
+def judge(answer: dict[str, Any], record: dict[str, str] | None, stdout: bytes, limits: Limits) -> Execution:
+    """The supervisor's verdict on how an execution ended, from the kernel's report first and the record last."""
+    truncated = len(stdout) > limits.output_bytes
+    status, error = _status(answer, record, truncated, limits)
+    code = os.waitstatus_to_exitcode(answer["wait_status"])
+    return Execution(
+        status=status,
+        stdout=stdout[: limits.output_bytes].decode("utf-8", "replace"),
+        error=error,
+        cpu_s=answer["cpu_s"],
+        wall_s=answer["wall_s"],
+        exit_code=code if code >= 0 else None,
+        max_rss_bytes=answer["max_rss_bytes"],
+        truncated=truncated,
+        tier="cpython",
+    )
+
+
+def _status(
+    answer: dict[str, Any], record: dict[str, str] | None, truncated: bool, limits: Limits
+) -> tuple[Status, str | None]:
+    code = os.waitstatus_to_exitcode(answer["wait_status"])
+    if not answer["confined"]:
+        return "sandbox_error", f"the child could not be confined: {(record or {}).get('error', f'exit {code}')}"
+    if answer["stopped"] or code == -signal.SIGXCPU:
+        return "timeout", f"passed {limits.timeout_s:g} s"
+    if truncated:
+        return "output", f"printed more than {limits.output_bytes} bytes"
+    if code == -signal.SIGKILL:
+        if answer["cpu_s"] >= limits.timeout_s:
+            return "timeout", "passed its CPU time"
+        return "sandbox_error", "killed from outside (out of memory on the machine?)"
+    if code < 0:
+        return "crashed", f"killed by {signal.Signals(-code).name}"
+    if record is None:
+        return "exited", f"left with exit code {code} before its end"
+    return _recorded_status(code, record)
+
+
+def _recorded_status(code: int, record: dict[str, str]) -> tuple[Status, str | None]:
+    how, error = record.get("how"), record.get("error", "no message")
+    if "prefix" in record:
+        return "error", f"step {record['prefix']}, run again before this one, ended otherwise: {error}"
+    if how == "ok" and code == 0:
+        return "ok", None
+    if how == "memory":
+        return "memory", error
+    if how == "error" and code == 1:
+        return "error", error
+    return "exited", error
