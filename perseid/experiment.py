@@ -34,10 +34,16 @@ class Problems(Section):
     demonstrated_compositions: tuple[str, ...] = ()
     undemonstrated_compositions: tuple[str, ...] = ()
     demonstrations: Count = 60
+    demonstrations_composed: Count = 20
     drills: Count = 150  # questions that name the functions to call, in all
     explorations: Count = 40  # questions a family, answered by a random program that merely runs
+    explorations_composed: Count = 10
     pool: Positive = 20  # questions a family, fresh in every round
-    held_out: Positive = 12
+    pool_composed: Count = 6
+    held_out: Positive = 10
+    held_out_wordings: Count = 3  # in a wording that no other split uses
+    held_out_composed: Count = 3
+    held_out_compositions: Count = 5  # of (family, composition) pairs that no other split asks
 
 
 class Base(Section):

@@ -1,0 +1,197 @@
+"""Questions drawn from `reasoning-gym`, disjoint by what they ask, in wordings and compositions kept apart.
+
+Three splits: `demonstration` (what the teacher works on), `pool` (fresh questions for the search of each round) and
+`held_out` (evaluation). No two questions share family and data, across all splits. Of the held-out questions some use a
+wording, others a (family, composition) pair, that stands in neither of the other splits.
+"""
+
+import hashlib
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from perseid import experiment
+from perseid.errors import UserError
+from perseid.problems.families import COMPOSITIONS, FAMILIES, Composition, Family
+from perseid.problems.problem import Gold, Part, Problem, Split
+from perseid.problems.teacher import FUNCTIONS, READERS, Demonstration, Kind, program, random_program
+
+HELD_OUT_COMPOSITIONS = 4  # one (family, composition) pair in so many is asked in the held-out split alone
+
+
+@dataclass(frozen=True)
+class ProblemSet:
+    """Questions, their answers apart, and the teacher's texts."""
+
+    problems: list[Problem]
+    gold: list[Gold]
+    demonstrations: list[Demonstration]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What to draw: from which split and round, in which wordings."""
+
+    split: Split
+    round: int = 0
+    part: Part = "seen"
+    new_wording: bool = False
+
+
+def build(settings: experiment.Problems, seed: int, rounds: int) -> ProblemSet:
+    """All problems of an experiment; the same arguments give the same set.
+
+    Raises `UserError` for a family or composition that is not known.
+    """
+    _check_names(settings)
+    return _Builder(settings, seed).build(rounds)
+
+
+def fresh_instances(problem: Problem, n: int, seed: int) -> list[tuple[Problem, Gold]]:
+    """`n` new questions that ask the same of new data, to re-run a program on; never those of the experiment itself."""
+    family, composition = FAMILIES[problem.family], COMPOSITIONS.get(problem.composition)
+    stream = _questions(family, composition, seed_of(seed, "fresh", problem.problem_id))
+    drawn = itertools.islice(stream, n)
+    return [_problem(family, composition, problem.wording, slot, answer, Draw(problem.split)) for slot, answer in drawn]
+
+
+def composed_pairs(
+    settings: experiment.Problems,
+) -> tuple[list[tuple[Family, Composition]], list[tuple[Family, Composition]]]:
+    """The (family, composition) pairs asked in training, and those asked in the held-out split alone."""
+    names = (*settings.demonstrated_compositions, *settings.undemonstrated_compositions)
+    families = [FAMILIES[name] for name in (*settings.demonstrated, *settings.undemonstrated) if FAMILIES[name].integer]
+    pairs = [
+        (family, COMPOSITIONS[name]) for name in names for family in families if family.reach > COMPOSITIONS[name].least
+    ]
+    apart = [
+        pair
+        for i, pair in enumerate(pairs)
+        if i % HELD_OUT_COMPOSITIONS == HELD_OUT_COMPOSITIONS - 1 and not _demonstrates(settings, *pair)
+    ]
+    return [pair for pair in pairs if pair not in apart], apart
+
+
+def _demonstrates(settings: experiment.Problems, family: Family, composition: Composition | None) -> bool:
+    known = composition is None or composition.name in settings.demonstrated_compositions
+    return known and family.name in settings.demonstrated
+
+
+def seed_of(*parts: object) -> int:
+    """A 64-bit seed from what it is for: sha256 of the parts, joined."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big")
+
+
+class _Builder:
+    """Draws questions from one stream a (family, composition), so that no two splits share one."""
+
+    def __init__(self, settings: experiment.Problems, seed: int) -> None:
+        self.settings, self.seed = settings, seed
+        self.streams: dict[tuple[str, str], Iterator[tuple[str, str]]] = {}
+        self.set = ProblemSet([], [], [])
+        self.seen: set[tuple[str, str]] = set()
+
+    def build(self, rounds: int) -> ProblemSet:
+        size = self.settings
+        families = [FAMILIES[name] for name in (*size.demonstrated, *size.undemonstrated)]
+        trained, apart = composed_pairs(size)
+        for family in families:
+            self.teach(family, None, size.demonstrations, size.explorations)
+            self.draw(family, None, size.held_out, Draw("held_out"))
+            self.draw(family, None, size.held_out_wordings, Draw("held_out", part="new_wording", new_wording=True))
+        for family, composition in trained:
+            self.teach(family, composition, size.demonstrations_composed, size.explorations_composed)
+            self.draw(family, composition, size.held_out_composed, Draw("held_out"))
+        for family, composition in apart:
+            self.draw(family, composition, size.held_out_compositions, Draw("held_out", part="new_composition"))
+        for number in range(1, rounds + 1):
+            for family in families:
+                self.draw(family, None, size.pool, Draw("pool", number))
+            for family, composition in trained:
+                self.draw(family, composition, size.pool_composed, Draw("pool", number))
+        self.drill(families)
+        return self.set
+
+    def draw(self, family: Family, composition: Composition | None, n: int, what: Draw) -> list[Problem]:
+        """`n` new problems, their wordings in turn."""
+        key = (family.name, composition.name if composition else "")
+        stream = self.streams.setdefault(key, _questions(family, composition, seed_of(self.seed, *key)))
+        wordings = family.wordings[-1:] if what.new_wording else family.wordings[:-1]
+        drawn = []
+        for wording in itertools.islice(itertools.cycle(wordings), n):
+            slot, answer = next(item for item in stream if (family.name, item[0]) not in self.seen)
+            self.seen.add((family.name, slot))
+            problem, gold = _problem(family, composition, str(family.wordings.index(wording)), slot, answer, what)
+            drawn.append(problem)
+            self.set.gold.append(gold)
+        self.set.problems.extend(drawn)
+        return drawn
+
+    def teach(self, family: Family, composition: Composition | None, solved: int, explored: int) -> None:
+        """Demonstrations where the teacher knows the way, random programs that merely run elsewhere."""
+        if _demonstrates(self.settings, family, composition):
+            tools = family.solution + (composition.solution if composition else ())
+            for problem in self.draw(family, composition, solved, Draw("demonstration")):
+                self.show("demonstration", problem.problem_id, problem.question, tools)
+            return
+        rng = random.Random(seed_of(self.seed, "explore", family.name, composition))
+        for problem in self.draw(family, composition, explored, Draw("demonstration")):
+            calls = rng.randint(1, 3 if composition is None else 4)
+            self.show("exploration", problem.problem_id, problem.question, random_program(problem.question, rng, calls))
+
+    def drill(self, families: list[Family]) -> None:
+        """Questions that name the tools to call, every tool in turn, over the data of a random family."""
+        rng = random.Random(seed_of(self.seed, "drill"))
+        for i in range(self.settings.drills):
+            reader = READERS[i % len(READERS)]
+            asked = [family for family in families if family.solution[0] == reader] or families
+            slot, _ = next(_questions(rng.choice(asked), None, seed_of(self.seed, "drill", i)))
+            tools = (reader, *rng.sample(FUNCTIONS, k=rng.randint(1, 4)))
+            question = f"Use {' then '.join(tools)}: {slot}"
+            self.show("drill", "", question, tools)
+
+    def show(self, kind: Kind, problem_id: str, question: str, tools: tuple[str, ...]) -> None:
+        example_id = hashlib.sha256(f"{kind}/{question}".encode()).hexdigest()[:16]
+        self.set.demonstrations.append(Demonstration(example_id, kind, problem_id, question, program(tools)))
+
+
+def _questions(family: Family, composition: Composition | None, seed: int) -> Iterator[tuple[str, str]]:
+    """An endless stream of (data in text, answer), weak answers left out."""
+    import reasoning_gym
+
+    for block in itertools.count():
+        items = reasoning_gym.create_dataset(family.generator, seed=(seed + block) % 2**31, size=2000, **family.config)
+        for item in items:
+            if not family.keep(item) or (family.integer and int(item["answer"]) < family.least):
+                continue
+            if composition is None:
+                yield family.slot(item), str(item["answer"])
+            elif composition.least <= int(item["answer"]) <= composition.limit:
+                yield family.slot(item), composition.answer(int(item["answer"]))
+
+
+def _problem(
+    family: Family, composition: Composition | None, wording: str, slot: str, answer: str, what: Draw
+) -> tuple[Problem, Gold]:
+    question = family.wordings[int(wording)].format(slot)
+    if composition:
+        question += (" " if question[-1] in "?." else ". ") + composition.wording
+    problem_id = f"{family.name}-{hashlib.sha256(question.encode()).hexdigest()[:10]}"
+    name = composition.name if composition else ""
+    problem = Problem(problem_id, what.split, what.round, family.name, name, wording, what.part, question)
+    return problem, Gold(problem_id, answer)
+
+
+def _check_names(settings: experiment.Problems) -> None:
+    for key, known in (("demonstrated", FAMILIES), ("undemonstrated", FAMILIES)):
+        for name in getattr(settings, key):
+            if name not in known:
+                raise UserError(
+                    "experiment", f"problems.{key}", f"{name!r} is not a family; known: {', '.join(FAMILIES)}"
+                )
+    for key in ("demonstrated_compositions", "undemonstrated_compositions"):
+        for name in getattr(settings, key):
+            if name not in COMPOSITIONS:
+                expected = f"{name!r} is not a composition; known: {', '.join(COMPOSITIONS)}"
+                raise UserError("experiment", f"problems.{key}", expected)
