@@ -1,0 +1,1 @@
+"""One file a method; each ends with `METHOD`, what `perseid.search.method.method_named` hands out."""

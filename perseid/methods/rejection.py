@@ -1,0 +1,60 @@
+"""Rejection sampling: independent whole responses, the right ones kept (ReST-EM's sampling step; arXiv 2312.06585).
+
+The comparison that search must beat at equal generated tokens. On the same kernel: every response is a child of the
+root. `budgets` bounds the generated tokens of a problem; the last draw is sized by the mean response so far, so that a
+budget is passed by less than one response on average. A problem without a budget gets
+`rollouts` times `candidates` responses, and `rollouts_unsolved` more draws while it is unsolved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from perseid.engine import Completion, Sampling
+from perseid.experiment import Search
+from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, QUESTION, STEPS, RStarMath
+from perseid.search.method import Standing, Step
+from perseid.search.tree import Stats
+
+
+@dataclass(frozen=True)
+class Rejection(RStarMath):
+    name: str = "rejection"
+    budgets: Mapping[str, int] = field(default_factory=dict)  # generated tokens by problem id
+
+    def sampling(self, settings: Search) -> Sampling:
+        tokens = settings.max_step_tokens * settings.max_depth
+        return Sampling(settings.temperature, settings.top_p, tokens, (END_OF_ANSWER,))
+
+    def width(self, standing: Standing, settings: Search) -> int:
+        budget = self.budgets.get(standing.problem_id)
+        if budget is None or standing.samples == 0:
+            return settings.candidates
+        mean = max(standing.tokens / standing.samples, 1.0)
+        return max(1, min(settings.candidates, round((budget - standing.tokens) / mean)))
+
+    def parse(self, completion: Completion) -> Step:
+        steps = completion.text.split(END_OF_STEP)
+        code = self.code_of(completion.text)
+        whole = completion.stop == END_OF_ANSWER and not any(mark in code for mark in (QUESTION, STEPS))
+        parsed = whole and all(self.program_key(step) for step in steps)
+        return Step(completion.text + completion.stop, code, True, completion.num_tokens, parsed, len(steps))
+
+    def keep(self, steps: Sequence[Step], known: Sequence[Step], settings: Search) -> list[Step]:
+        """All of them: how often an answer was sampled is what a majority vote counts."""
+        return list(steps)
+
+    def goes_on(self, standing: Standing, settings: Search) -> bool:
+        budget = self.budgets.get(standing.problem_id)
+        if budget is not None:
+            return standing.tokens < budget
+        allowed = settings.rollouts + (settings.rollouts_unsolved if standing.solved is False else 0)
+        return standing.rollouts < allowed
+
+    def select(self, parent: Stats, children: Sequence[Stats], settings: Search, draw: Callable[[int], int]) -> int:
+        raise AssertionError("every response is a whole program: there is nothing to descend to")
+
+
+METHOD: Final = Rejection()

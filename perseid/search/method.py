@@ -1,0 +1,129 @@
+"""What a method file supplies to the kernel, and how it is found by name.
+
+A method is prompts, parsing, selection, rewards, back-up and the rule for stopping. It sees problems without answers,
+`Stats` and `Rated`: none of these says which answer is right.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from perseid.engine import Completion, Sampling
+from perseid.errors import UserError
+from perseid.experiment import Search
+from perseid.search.tree import Stats
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A parsed sample. `ends`: the policy ended its program with it. `steps`: how many steps the text holds."""
+
+    text: str  # with its delimiter, as it stands in the prompt of the next step
+    code: str
+    ends: bool
+    tokens: int
+    parsed: bool = True
+    steps: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a search is. `solved` is None when nothing is graded (inference)."""
+
+    problem_id: str
+    rollouts: int
+    tokens: int
+    samples: int  # drawn at the root
+    exhausted: bool
+    solved: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """An answer as the picker sees it."""
+
+    answer: str
+    q: float
+    mean_q: float
+
+
+class Method(Protocol):
+    """See `perseid/methods/rstar_math.py` for the one to read first."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str:
+        """Everything in the method that changes trees and is not in the settings; part of the journal's key."""
+        ...
+
+    def prompt(self, question: str, response: str) -> str:
+        """The text that the policy continues and the PPM scores; `response` is the steps so far, with delimiters."""
+        ...
+
+    def setup(self, question: str) -> str:
+        """The code that runs before the first step."""
+        ...
+
+    def code_of(self, response: str) -> str:
+        """The program in a text of one or more steps."""
+        ...
+
+    def program_key(self, code: str) -> str:
+        """Programs with equal keys are the same program."""
+        ...
+
+    def sampling(self, settings: Search) -> Sampling: ...
+
+    def width(self, standing: Standing, settings: Search) -> int:
+        """Samples to draw in an expansion."""
+        ...
+
+    def parse(self, completion: Completion) -> Step: ...
+
+    def keep(self, steps: Sequence[Step], known: Sequence[Step], settings: Search) -> list[Step]:
+        """The samples of one expansion that become children beside the `known` ones."""
+        ...
+
+    def goes_on(self, standing: Standing, settings: Search) -> bool:
+        """Whether to make another rollout; one into an exhausted tree samples its nodes anew."""
+        ...
+
+    def closes_upwards(self, settings: Search) -> bool:
+        """Whether an exhausted node can exhaust its parent at once."""
+        ...
+
+    def select(self, parent: Stats, children: Sequence[Stats], settings: Search, draw: Callable[[int], int]) -> int:
+        """The index of the child to descend to; `draw(n)` gives a seeded number below n."""
+        ...
+
+    def enter(self, node: Stats) -> None:
+        """Give a new node, its status and prior known, the value that stays with itself."""
+        ...
+
+    def reward(self, correct: bool | None, prior: float | None) -> float:
+        """The value of an answer: by verdict, or by the PPM where there is none."""
+        ...
+
+    def back_up(self, path: Sequence[Stats], reward: float) -> None:
+        """`path` runs from the answer to the root."""
+        ...
+
+    def pick(self, answers: Sequence[Rated]) -> str | None:
+        """The answer of a search without gold."""
+        ...
+
+
+def method_named(name: str) -> Method:
+    """`METHOD` of `perseid.methods.<name>`. Raises `UserError` listing the methods there are."""
+    import perseid.methods
+
+    known = sorted(module.name for module in pkgutil.iter_modules(perseid.methods.__path__))
+    if name not in known:
+        raise UserError("method", name, f"expected one of {', '.join(known)}")
+    return cast(Method, importlib.import_module(f"perseid.methods.{name}").METHOD)

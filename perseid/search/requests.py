@@ -1,0 +1,74 @@
+"""What a search may ask. Each request is answered by a list, in the order of what was asked.
+
+| request | answered by |
+|---|---|
+| Propose | `list[Completion]`, one a seed |
+| Execute | `list[Outcome]`, one a code |
+| Score   | `list[float]`, one a prefix, in [-1, 1] |
+| Grade   | `list[bool]`, one an answer |
+
+No request carries a right answer, and none but `Grade` is answered by who knows one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from perseid.engine import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Continue `prompt` once a seed."""
+
+    prompt: str
+    seeds: tuple[int, ...]
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Run each code from where `prefix` (the sources that ran, in order) leaves the interpreter.
+
+    `parent` and `keep` let a driver hold interpreter states: the state after codes[i] will be asked for again under the
+    node id keep[i], or never where that is "".
+    """
+
+    parent: str
+    prefix: tuple[str, ...]
+    codes: tuple[str, ...]
+    keep: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Score trajectory prefixes, prompt included."""
+
+    prefixes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """Compare answers with what only the grader knows."""
+
+    answers: tuple[str, ...]
+
+
+Request = Propose | Execute | Score | Grade
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a tree keeps of an execution: nothing that a clock or a machine decides."""
+
+    status: str
+    stdout: str
+    error: str
+    tier: str
+
+
+def derived_seed(seed: int, problem_id: str, node_id: str, sample: int | str) -> int:
+    """The first 8 bytes of sha256 over what makes a draw: any order of work gives the same numbers."""
+    digest = hashlib.sha256(f"{seed}\0{problem_id}\0{node_id}\0{sample}".encode()).digest()
+    return int.from_bytes(digest[:8], "big")

@@ -1,0 +1,134 @@
+"""The tree of one search: nodes, their statistics, and the rows they become.
+
+A node is a step: the text the policy wrote (its delimiter included), the code in it, what the sandbox said, and the
+statistics N (visits), W (value_sum) and prior that selection reads. Selection is handed `Stats` alone, so whether an
+answer is right (`Node.correct`, written by the kernel from the grader's verdicts) cannot steer it.
+No clock and no machine stand in a row: equal searches give equal rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+NodeStatus = Literal["open", "answer", "error", "too_deep", "unparsable", "exhausted"]
+Difficulty = Literal["easy", "medium", "hard"]
+
+
+@dataclass(slots=True)
+class Stats:
+    """All that selection and back-up may see of a node. value_sum / visits is in [-1, 1]."""
+
+    visits: int = 0
+    value_sum: float = 0.0
+    prior: float | None = None  # the PPM's score of the prefix that ends here, in [-1, 1]
+    status: NodeStatus = "open"
+
+    @property
+    def q(self) -> float:
+        return self.value_sum / self.visits if self.visits else 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One step. `node_id` is its path: "0" for the root, "0.3.1" for the first child of the root's third."""
+
+    node_id: str
+    parent: Node | None
+    depth: int  # steps from the root
+    text: str = ""  # with its delimiter
+    code: str = ""
+    stats: Stats = field(default_factory=Stats)
+    ends: bool = False  # the policy ended its program here
+    steps: int = 1  # steps in `text`
+    tokens: int = 0  # generated for this text alone
+    rollout: int = 0  # the rollout that made it, counted from 1
+    answer: str | None = None
+    correct: bool | None = None
+    execution: str | None = None  # sandbox status
+    tier: str | None = None
+    stdout: str = ""
+    error: str = ""
+    failures: int = 0  # consecutive failed steps up to here
+    samples: int = 0  # drawn below this node, duplicates included
+    children: list[Node] = field(default_factory=list)
+
+    def path(self) -> list[Node]:
+        """The nodes from the first step to this one; the root, which is no step, is left out."""
+        nodes: list[Node] = []
+        node = self
+        while node.parent is not None:
+            nodes.append(node)
+            node = node.parent
+        return nodes[::-1]
+
+    def lineage(self) -> Iterator[Node]:
+        """This node, its parent and so on, the root included."""
+        node: Node | None = self
+        while node is not None:
+            yield node
+            node = node.parent
+
+
+@dataclass(slots=True, eq=False)
+class Tree:
+    """One problem's search. `tokens` counts every generated token, those of merged and dropped samples included."""
+
+    problem_id: str
+    root: Node
+    nodes: list[Node]  # in the order of their making, the root first
+    rollouts: int = 0
+    tokens: int = 0
+    solved: bool = False  # a right answer is among them; False as well when nothing is graded
+
+    @classmethod
+    def of(cls, problem_id: str) -> Tree:
+        root = Node("0", None, 0, steps=0)
+        return cls(problem_id, root, [root])
+
+    def add(self, parent: Node, text: str, code: str, tokens: int) -> Node:
+        child = Node(f"{parent.node_id}.{len(parent.children) + 1}", parent, parent.depth + 1, text, code)
+        child.tokens, child.rollout, child.failures = tokens, self.rollouts, parent.failures
+        parent.children.append(child)
+        self.nodes.append(child)
+        return child
+
+    def answers(self) -> list[Node]:
+        return [node for node in self.nodes if node.stats.status == "answer"]
+
+    @property
+    def difficulty(self) -> Difficulty:
+        """All answers right: easy; some: medium; none (or no answer): hard (spec, section 1.3)."""
+        verdicts = [bool(node.correct) for node in self.answers()]
+        if not any(verdicts):
+            return "hard"
+        return "easy" if all(verdicts) else "medium"
+
+
+def close(node: Node, *, upwards: bool = True) -> None:
+    """Mark `node` exhausted when none of its children is open, and so on upwards."""
+    here: Node | None = node
+    while here is not None and all(child.stats.status != "open" for child in here.children):
+        if here.stats.status == "open":
+            here.stats.status = "exhausted"
+        here = here.parent if upwards else None
+
+
+def reopen(node: Node) -> None:
+    """Undo `close` along the path to `node`, which has gained an open child."""
+    for here in node.lineage():
+        if here.stats.status == "exhausted":
+            here.stats.status = "open"
+
+
+def path_q(node: Node) -> tuple[float, float]:
+    """(mean, minimum) of Q over the steps that lead to `node`."""
+    values = [step.stats.q for step in node.path()]
+    return sum(values) / len(values), min(values)
+
+
+def trajectory_id(problem_id: str, response: str) -> str:
+    """16 hex digits that name a response to a problem, whatever tree it came from."""
+    return hashlib.sha256(f"{problem_id}\0{response}".encode()).hexdigest()[:16]

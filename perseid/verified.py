@@ -1,0 +1,139 @@
+"""Which trajectories may train a policy: right, distinct, re-executed in full on CPython, the best of their problem.
+
+Search ran each step on the fast tier; a program enters training only if CPython, running it from its first line, prints
+exactly what the steps printed. What disagrees is dropped and stands in `rejected` with its reason. Of equal programs
+(comments aside) the best ranked stays. Ranking is by mean Q, then minimum Q (spec, section 1.3), and failures are
+filtered before the cut (section 8, row 13), so a problem loses no place to a program that does not hold.
+Does not promise that a program is right on other questions of its family: see `verified_but_wrong` in the evaluation.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
+
+import polars as pl
+
+from perseid.sandbox import Execution
+from perseid.search.method import Method
+from perseid.search.services import SandboxFailure
+
+VERIFIED: Final = {
+    "trajectory_id": pl.String,
+    "problem_id": pl.String,
+    "family": pl.String,
+    "composition": pl.String,
+    "question": pl.String,
+    "response": pl.String,
+    "answer": pl.String,
+    "mean_q": pl.Float64,
+    "min_q": pl.Float64,
+    "rank": pl.Int64,
+}
+REJECTED: Final = {"trajectory_id": pl.String, "problem_id": pl.String, "reason": pl.String}
+
+
+class Executor(Protocol):
+    """Runs whole programs. `perseid.sandbox.Sandbox` is one."""
+
+    def run_many(self, codes: Sequence[str], tier: Literal["fast", "cpython"] | None = None) -> list[Execution]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A right trajectory. `printed` is what its steps printed, in order."""
+
+    row: dict[str, Any]
+    response: str
+    printed: str
+    program: str
+
+
+def verify(
+    tables: dict[str, pl.DataFrame], problems: pl.DataFrame, method: Method, sandbox: Executor, top: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(`verified`, `rejected`) of the tables `texts` and `trajectories`; at most `top` a problem, `rank` from 1.
+
+    Raises `SandboxFailure` when the sandbox fails.
+    """
+    about = {row["problem_id"]: row for row in problems.iter_rows(named=True)}
+    queues, rejected = _distinct(_candidates(tables, about, method), method)
+    kept: dict[str, list[_Candidate]] = {problem_id: [] for problem_id in queues}
+    while batch := [c for p in queues for c in _take(queues[p], top - len(kept[p]))]:
+        executions = sandbox.run_many([candidate.program for candidate in batch], tier="cpython")
+        for candidate, execution in zip(batch, executions, strict=True):
+            problem_id = candidate.row["problem_id"]
+            if reason := _disagreement(candidate, execution):
+                rejected.append((candidate.row["trajectory_id"], problem_id, reason))
+            else:
+                kept[problem_id].append(candidate)
+    rows = [_row(c, about[p], rank) for p, chosen in kept.items() for rank, c in enumerate(chosen, 1)]
+    return _frame(VERIFIED, rows), _frame(REJECTED, rejected)
+
+
+def _candidates(
+    tables: dict[str, pl.DataFrame], about: dict[str, dict[str, Any]], method: Method
+) -> dict[str, list[_Candidate]]:
+    """Right trajectories by problem, the best first."""
+    right = (
+        tables["trajectories"]
+        .filter(pl.col("correct"))
+        .sort("problem_id", "mean_q", "min_q", "trajectory_id", descending=[False, True, True, False])
+    )
+    solved = right.get_column("problem_id").unique().to_list()
+    texts = {row[:2]: row[2:] for row in tables["texts"].filter(pl.col("problem_id").is_in(solved)).iter_rows()}
+    found: dict[str, list[_Candidate]] = defaultdict(list)
+    for row in right.iter_rows(named=True):
+        problem_id = row["problem_id"]
+        path = [texts[problem_id, node_id] for node_id in ancestors(row["node_id"])]
+        response = "".join(text for text, _, _ in path)
+        program = f"{method.setup(about[problem_id]['question'])}\n{method.code_of(response)}"
+        found[problem_id].append(_Candidate(row, response, "".join(stdout for _, stdout, _ in path), program))
+    return found
+
+
+def _distinct(
+    found: dict[str, list[_Candidate]], method: Method
+) -> tuple[dict[str, list[_Candidate]], list[tuple[str, str, str]]]:
+    """One candidate a program, and the others as rejected."""
+    rejected = []
+    for problem_id, candidates in found.items():
+        best: dict[str, _Candidate] = {}
+        for candidate in candidates:
+            if best.setdefault(method.program_key(candidate.program), candidate) is not candidate:
+                rejected.append((candidate.row["trajectory_id"], problem_id, "duplicate"))
+        found[problem_id] = list(best.values())
+    return found, rejected
+
+
+def _take(queue: list[_Candidate], count: int) -> list[_Candidate]:
+    taken = queue[:count]
+    del queue[:count]
+    return taken
+
+
+def _disagreement(candidate: _Candidate, execution: Execution) -> str:
+    """Why CPython does not confirm the search's execution; "" when it does."""
+    if execution.status == "sandbox_error":
+        raise SandboxFailure(f"{candidate.row['problem_id']}: the sandbox failed: {execution.error}")
+    if execution.status != "ok":
+        return f"{execution.status} on CPython"
+    return "" if execution.stdout == candidate.printed else "prints something else on CPython"
+
+
+def _row(candidate: _Candidate, about: dict[str, Any], rank: int) -> tuple[Any, ...]:
+    row = candidate.row
+    problem = (row["problem_id"], about["family"], about["composition"], about["question"])
+    return (row["trajectory_id"], *problem, candidate.response, row["answer"], row["mean_q"], row["min_q"], rank)
+
+
+def _frame(schema: dict[str, Any], rows: list[tuple[Any, ...]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=schema, orient="row").sort(list(schema)[:3])
+
+
+def ancestors(node_id: str) -> list[str]:
+    """The ids on the path to a node, the root left out: "0.3.1" gives ["0.3", "0.3.1"]."""
+    parts = node_id.split(".")
+    return [".".join(parts[:end]) for end in range(2, len(parts) + 1)]
