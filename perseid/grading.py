@@ -87,7 +87,7 @@ _latex: Final = _Latex()
 
 
 def _latex_equal(answer: str, gold: str) -> bool:
-    from math_verify import parse, verify
+    from math_verify import parse, verify  # type: ignore[import-untyped]
 
     return bool(verify(_parsed(gold, parse), _parsed(answer, parse), timeout_seconds=None))
 

@@ -3,7 +3,8 @@
 The comparison that search must beat at equal generated tokens. On the same kernel: every response is a child of the
 root. `budgets` bounds the generated tokens of a problem; the last draw is sized by the mean response so far, so that a
 budget is passed by less than one response on average. A problem without a budget gets
-`rollouts` times `candidates` responses, and `rollouts_unsolved` more draws while it is unsolved.
+`rollouts` times `candidates` responses, and `rollouts_unsolved` more draws while it is unsolved. Not graded, it is
+plain sampling (and greedy decoding at `temperature` 0): each node is one sample with its answer, tokens and PPM score.
 """
 
 from __future__ import annotations
@@ -23,10 +24,15 @@ from perseid.search.tree import Stats
 class Rejection(RStarMath):
     name: str = "rejection"
     budgets: Mapping[str, int] = field(default_factory=dict)  # generated tokens by problem id
+    temperature: float | None = None  # None: the settings'
+
+    @property
+    def key(self) -> str:
+        return f"{self.name} {self.version} {self.temperature} {sorted(self.budgets.items())}"
 
     def sampling(self, settings: Search) -> Sampling:
-        tokens = settings.max_step_tokens * settings.max_depth
-        return Sampling(settings.temperature, settings.top_p, tokens, (END_OF_ANSWER,))
+        temperature = settings.temperature if self.temperature is None else self.temperature
+        return Sampling(temperature, settings.top_p, settings.max_step_tokens * settings.max_depth, (END_OF_ANSWER,))
 
     def width(self, standing: Standing, settings: Search) -> int:
         budget = self.budgets.get(standing.problem_id)

@@ -39,6 +39,10 @@ class RStarMath:
     name: str = "rstar_math"
     version: str = "1"
 
+    @property
+    def key(self) -> str:
+        return f"{self.name} {self.version}"
+
     def prompt(self, question: str, response: str) -> str:
         return f"{QUESTION}{question}{STEPS}{response}"
 
@@ -71,10 +75,12 @@ class RStarMath:
         """Without duplicates. Parity: by text, and only the first answer if there is one, everything else dropped."""
         parity = is_parity(settings)
         key = _text if parity else self._program
-        distinct = {key(step): step for step in reversed(steps)}
-        for step in known:
-            distinct.pop(key(step), None)
-        kept = list(distinct.values())[::-1]
+        here = {key(step) for step in known}
+        distinct: dict[tuple[object, ...], Step] = {}
+        for step in steps:
+            if key(step) not in here:
+                distinct.setdefault(key(step), step)
+        kept = list(distinct.values())
         answers = [step for step in kept if step.ends]
         return answers[:1] if parity and answers else kept
 
@@ -82,7 +88,7 @@ class RStarMath:
         return step.ends, step.parsed, self.program_key(step.code)
 
     def goes_on(self, standing: Standing, settings: Search) -> bool:
-        """`rollouts`, and `rollouts_unsolved` more while ungraded answers or right ones do not make them needless."""
+        """`rollouts`, then `rollouts_unsolved` more while no answer is right; an exhausted tree only while unsolved."""
         allowed = settings.rollouts + (settings.rollouts_unsolved if standing.solved is False else 0)
         widens = standing.solved is False and not is_parity(settings)
         return standing.rollouts < allowed and (widens or not standing.exhausted)

@@ -55,11 +55,8 @@ class Method(Protocol):
     """See `perseid/methods/rstar_math.py` for the one to read first."""
 
     @property
-    def name(self) -> str: ...
-
-    @property
-    def version(self) -> str:
-        """Everything in the method that changes trees and is not in the settings; part of the journal's key."""
+    def key(self) -> str:
+        """Name, version and whatever else of the method changes trees; part of the journal's key."""
         ...
 
     def prompt(self, question: str, response: str) -> str:

@@ -31,7 +31,7 @@ class Stats:
         return self.value_sum / self.visits if self.visits else 0.0
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Node:
     """One step. `node_id` is its path: "0" for the root, "0.3.1" for the first child of the root's third."""
 
@@ -72,7 +72,7 @@ class Node:
             node = node.parent
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Tree:
     """One problem's search. `tokens` counts every generated token, those of merged and dropped samples included."""
 
