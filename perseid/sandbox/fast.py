@@ -23,10 +23,10 @@ from perseid.sandbox.execution import Execution, Status
 from perseid.sandbox.limits import Limits
 
 # Modules whose behaviour the differential test found equal. Everything else goes to the CPython tier at once.
-MODULES: Final = frozenset(
-    ["__future__", "bisect", "collections", "copy", "dataclasses", "functools", "itertools", "json", "math", "random"]
-    + ["re", "typing"]
-)
+MODULES: Final = frozenset({
+    "__future__", "bisect", "collections", "copy", "dataclasses", "functools", "itertools", "json", "math", "random",
+    "re", "typing",
+})  # fmt: skip
 _IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import|import[ \t]+([^\n#;]+))", re.MULTILINE)
 # Words whose meaning in monty differs from CPython without an error: clocks and sleeps, the interpreter's own insides.
 _WORDS = re.compile(r"\b(?:sleep|eval|exec|open|__\w+__\s*\()|;[ \t]*(?:import|from)\b")
@@ -110,7 +110,7 @@ class FastTier:
                 session.feed_run(f"{steps[-1]}\nNone", print_callback=output)
                 wall_s = time.monotonic() - started
                 kept = session.dump() if keep else None
-        except monty.MontyCrashedError:
+        except (monty.MontyCrashedError, UnicodeEncodeError):
             return None
         except monty.MontyError as error:
             return self._failed(error, output.output, time.monotonic() - started)

@@ -60,6 +60,7 @@ class Sandbox:
             raise ValueError(f"Sandbox.tier: expected auto or cpython, got {tier!r}")
         self.limits = limits
         self.workers = workers
+        self._isolation = isolation
         config = WorkerConfig(limits, isolation, prelude, preload)
         self._fast = FastTier(limits, workers, prelude) if tier == "auto" else None
         self._all = [Worker(config) for _ in range(workers)]
@@ -106,8 +107,17 @@ class Sandbox:
         return self._map(lambda pair: self.extend(*pair), pairs)
 
     def capabilities(self) -> dict[str, Any]:
-        """What is in force: recorded with every run."""
-        return {"isolation": self._all[0]._config.isolation, "fast_tier": self._fast is not None}
+        """What is in force, as the server itself reports it: recorded with every run. Starts a server if none runs.
+
+        Raises `SandboxUnavailable` naming the missing facility and the remedy.
+        """
+        worker = self._idle.get()
+        try:
+            worker.start()
+            report = dict(worker.report or {})
+        finally:
+            self._idle.put(worker)
+        return {"isolation": self._isolation, "fast_tier": self._fast is not None, **report}
 
     def _step(
         self, state: State, code: str, stdin: str, tier: Tier | None, keep: bool

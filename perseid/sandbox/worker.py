@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -28,6 +29,7 @@ _ENVIRONMENT: Final = {
     "OPENBLAS_NUM_THREADS": "1",
     "LC_ALL": "C.UTF-8",
 }
+_READ_ONLY: Final = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 _START_S: Final = 60.0
 # How long past an execution's own limit the server may stay silent before it counts as dead.
 _GRACE_S: Final = 10.0
@@ -55,13 +57,29 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._closing = threading.Lock()
+        self._without_namespaces = False
+        self.report: dict[str, Any] | None = None
 
     @property
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
 
-    def start(self) -> dict[str, Any]:
+    def start(self) -> None:
         """Start the server unless it runs. Raises `SandboxUnavailable` when it refuses, `WorkerDied` when it dies."""
+        if self._socket is not None:
+            return
+        answer = self._launch()
+        if "unavailable" in answer and str(answer["unavailable"]).endswith("retry=without"):
+            self.close()
+            if self._config.isolation == "auto":
+                self._without_namespaces = True
+                answer = self._launch()
+        if "unavailable" in answer:
+            self.close()
+            raise SandboxUnavailable(str(answer["unavailable"]))
+        self.report = answer["ready"]
+
+    def _launch(self) -> dict[str, Any]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             command = [sys.executable, "-I", "-B", "-c", _BOOT, str(Path(__file__).parent), str(theirs.fileno())]
@@ -76,16 +94,13 @@ class Worker:
                 cwd="/",
             )
         self._socket = ours
-        answer = self._receive(_START_S)
-        if "unavailable" in answer:
-            self.close()
-            raise SandboxUnavailable(str(answer["unavailable"]))
-        return answer
+        return self._receive(_START_S)
 
     def _server_config(self) -> dict[str, Any]:
         limits = self._config.limits
         return {
             "isolation": self._config.isolation,
+            "without_namespaces": self._without_namespaces,
             "prelude": self._config.prelude,
             "preload": self._config.preload,
             "memory_bytes": limits.memory_bytes,
@@ -96,8 +111,7 @@ class Worker:
 
     def run(self, steps: tuple[str, ...], stdin: str) -> Execution:
         """Run the last of `steps` after the others in one fresh child. Raises `WorkerDied`, `SandboxUnavailable`."""
-        if self._socket is None:
-            self.start()
+        self.start()
         nonce = secrets.token_hex(16)
         request = json.dumps({"steps": steps, "nonce": nonce}).encode("utf-8")
         given = stdin.encode("utf-8", "replace")
@@ -106,7 +120,7 @@ class Worker:
             self._send({"timeout_s": timeout_s}, [code.fd, inp.fd, out.fd, rec.fd])
             answer = self._receive(timeout_s + _GRACE_S)
             stdout = out.read(self._config.limits.output_bytes + 1)
-            record = _parse_record(rec.read(32 * 1024), nonce)
+            record = _parse_record(rec.read(32 * 1024), nonce if answer["confined"] else None)
         return judge(answer, record, stdout, self._config.limits)
 
     def _send(self, request: dict[str, Any], fds: list[int]) -> None:
@@ -144,13 +158,16 @@ class Worker:
 
 
 class _Memory:
-    """An anonymous file holding `content`, closed at the end of its `with` block."""
+    """An anonymous file, closed at the end of its `with` block; given a content, it can only be read."""
 
-    def __init__(self, content: bytes = b"") -> None:
-        self.fd = os.memfd_create("perseid", os.MFD_CLOEXEC)
-        if content:
-            os.write(self.fd, content)
+    def __init__(self, content: bytes | None = None) -> None:
+        self.fd = os.memfd_create("perseid", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        if content is not None:
+            written = 0
+            while written < len(content):
+                written += os.write(self.fd, content[written:])
             os.lseek(self.fd, 0, os.SEEK_SET)
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _READ_ONLY)
 
     def __enter__(self) -> _Memory:
         return self
@@ -162,18 +179,24 @@ class _Memory:
         return os.pread(self.fd, num_bytes, 0)
 
 
-def _parse_record(raw: bytes, nonce: str) -> dict[str, str] | None:
-    """The child's own account of its end, or None when it is absent or malformed."""
-    try:
-        record = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(record, dict) or record.pop("nonce", None) != nonce:
-        return None
-    return record if all(isinstance(value, str) for value in record.values()) else None
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """The child's own account of its end. prefix: the earlier step that ended the run, or nothing."""
+
+    how: str
+    prefix: str
+    message: str
 
 
-def judge(answer: dict[str, Any], record: dict[str, str] | None, stdout: bytes, limits: Limits) -> Execution:
+def _parse_record(raw: bytes, nonce: str | None) -> _Record | None:
+    """The record, or None when it is absent, malformed or without this execution's nonce (None: any)."""
+    parts = raw.decode("utf-8", "replace").split("\n", 3)
+    if len(parts) != 4 or nonce not in (None, parts[1]):
+        return None
+    return _Record(parts[0], parts[2], parts[3])
+
+
+def judge(answer: dict[str, Any], record: _Record | None, stdout: bytes, limits: Limits) -> Execution:
     """The supervisor's verdict on how an execution ended, from the kernel's report first and the record last."""
     truncated = len(stdout) > limits.output_bytes
     status, error = _status(answer, record, truncated, limits)
@@ -192,11 +215,12 @@ def judge(answer: dict[str, Any], record: dict[str, str] | None, stdout: bytes, 
 
 
 def _status(
-    answer: dict[str, Any], record: dict[str, str] | None, truncated: bool, limits: Limits
+    answer: dict[str, Any], record: _Record | None, truncated: bool, limits: Limits
 ) -> tuple[Status, str | None]:
     code = os.waitstatus_to_exitcode(answer["wait_status"])
     if not answer["confined"]:
-        return "sandbox_error", f"the child could not be confined: {(record or {}).get('error', f'exit {code}')}"
+        why = f"exit code {code}" if record is None else record.message
+        return "sandbox_error", f"the child could not be confined: {why}"
     if answer["stopped"] or code == -signal.SIGXCPU:
         return "timeout", f"passed {limits.timeout_s:g} s"
     if truncated:
@@ -212,14 +236,13 @@ def _status(
     return _recorded_status(code, record)
 
 
-def _recorded_status(code: int, record: dict[str, str]) -> tuple[Status, str | None]:
-    how, error = record.get("how"), record.get("error", "no message")
-    if "prefix" in record:
-        return "error", f"step {record['prefix']}, run again before this one, ended otherwise: {error}"
-    if how == "ok" and code == 0:
+def _recorded_status(code: int, record: _Record) -> tuple[Status, str | None]:
+    if record.prefix:
+        return "error", f"step {record.prefix}, run again before this one, ended otherwise: {record.message}"
+    if record.how == "ok" and code == 0:
         return "ok", None
-    if how == "memory":
-        return "memory", error
-    if how == "error" and code == 1:
-        return "error", error
-    return "exited", error
+    if record.how == "memory":
+        return "memory", record.message
+    if record.how == "error" and code == 1:
+        return "error", record.message
+    return "exited", record.message or f"left with exit code {code} before its end"

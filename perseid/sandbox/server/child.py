@@ -1,75 +1,81 @@
 """The child of one execution: runs the steps and says how they ended. Everything here shares a process with the code.
 
 Nothing it reports is trusted for a verdict: the supervisor takes status, times and exit from the kernel, and believes
-the record only about which way an execution ended that the kernel also saw end by itself.
+the record only about which way an execution ended that the kernel also saw end by itself. The record carries a nonce
+and is written by functions bound before the code runs, so that patched modules and blind writes do not forge it; code
+that walks this very stack can, and gains nothing but its own word `ok`.
 """
 
 from __future__ import annotations
 
+import builtins
 import json
-import os
 import sys
-from typing import Any
+from contextlib import suppress
+from os import _exit, close, dup2, read, write
+from typing import Any, NoReturn
+
+# Functions defined below look their builtins up here, whatever a program does to the real ones.
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 CODE_FD, STEP_FD, RECORD_FD = 3, 4, 5
 RECORD_CHARS = 4000
 
 
-def run(namespace: dict[str, Any]) -> None:
-    """Read the request on `CODE_FD`, run its steps in `namespace`, write the record, and leave. Never returns."""
-    request = json.loads(_read_all(CODE_FD))
-    os.close(CODE_FD)
-    steps, nonce = request["steps"], request["nonce"]
-    del request
-    record = _run_steps(steps, namespace)
+def run(namespace: dict[str, Any]) -> NoReturn:
+    """Read the request on `CODE_FD`, run its steps in `namespace`, write the record, and leave. Never returns.
+
+    The record, a line each: how it ended, the nonce, the number of the earlier step that ended it or nothing, a message.
+    """
+    request = json.loads(_read_all())
+    close(CODE_FD)
+    flush = sys.stdout.flush
+    how, prefix, message, code = _run_steps(request["steps"], namespace, flush)
     try:
-        sys.stdout.flush()
+        flush()
     except BaseException as error:
-        record = record if record["how"] != "ok" else _describe(error)
-    record["nonce"] = nonce
-    os.write(RECORD_FD, json.dumps(record).encode())
-    os._exit(0 if record["how"] == "ok" else 1)
+        if how == "ok":
+            how, message, code = _describe(error)
+    write(RECORD_FD, "\n".join((how, request["nonce"], prefix, message)).encode("utf-8", "replace"))
+    _exit(code)
 
 
-def _read_all(fd: int) -> bytes:
+def _read_all() -> bytes:
     chunks = []
-    while chunk := os.read(fd, 1 << 20):
+    while chunk := read(CODE_FD, 1 << 20):
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-def _run_steps(steps: list[str], namespace: dict[str, Any]) -> dict[str, str]:
+def _run_steps(steps: list[str], namespace: dict[str, Any], flush: Any) -> tuple[str, str, str, int]:
     last = len(steps) - 1
     for number, source in enumerate(steps):
         if number == last:
-            _switch_output()
+            _switch_output(flush)
+        name = "<main>" if last == 0 else f"<step {number + 1}>"
         try:
-            exec(
-                compile(source, "<main>" if last == 0 else f"<step {number + 1}>", "exec", dont_inherit=True), namespace
-            )
+            exec(compile(source, name, "exec", dont_inherit=True), namespace)
         except BaseException as error:
-            if number != last:
-                _switch_output()
-                return _describe(error) | {"prefix": str(number + 1)}
-            return _describe(error)
-    return {"how": "ok"}
+            how, message, code = _describe(error)
+            return how, "" if number == last else str(number + 1), message, code
+    return "ok", "", "", 0
 
 
-def _switch_output() -> None:
+def _switch_output(flush: Any) -> None:
     """From here on standard output is the last step's: what earlier steps printed again goes nowhere."""
-    try:
-        sys.stdout.flush()
-    except BaseException:
-        pass
-    os.dup2(STEP_FD, 1)
-    os.close(STEP_FD)
+    with suppress(BaseException):
+        flush()
+    dup2(STEP_FD, 1)
+    close(STEP_FD)
 
 
-def _describe(error: BaseException) -> dict[str, str]:
-    how = "exited" if isinstance(error, SystemExit) else "memory" if isinstance(error, MemoryError) else "error"
+def _describe(error: BaseException) -> tuple[str, str, int]:
+    """How the program ended, a line about it, and the exit code."""
     try:
-        text = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__[:200]}: {error}"
     except BaseException:
         text = "an exception that cannot be printed"
-    text = "".join(char if char.isprintable() else " " for char in text[:RECORD_CHARS])
-    return {"how": how, "error": text.encode("utf-8", "replace").decode()}
+    text = "".join([char if char.isprintable() else " " for char in text[:RECORD_CHARS]])
+    if isinstance(error, SystemExit):
+        return "exited", text, error.code & 0xFF if isinstance(error.code, int) else int(error.code is not None)
+    return "memory" if isinstance(error, MemoryError) else "error", text, 1

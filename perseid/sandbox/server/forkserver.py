@@ -9,75 +9,80 @@ stopped it.
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import json
 import os
-import resource
 import select
 import signal
 import socket
-import sys
 import time
 import types
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from . import child
+from . import child, confinement, namespaces, preload
 
-READY, DEVNULL = "ready", "/dev/null"
+_NUM_DESCRIPTORS = 5
+_CONFINED_FD = 6
+# Descriptors that must survive the arrangement of 0-6 in the child live from here on.
+_HIGH_FD, _MAX_FD = 32, 4096
+
+
+@dataclass(frozen=True)
+class Server:
+    """What every request shares. null: /dev/null, opened before the root changed."""
+
+    host: socket.socket
+    null: int
+    main_module: types.ModuleType
+    confinement: confinement.Confinement
+    config: dict[str, Any]
 
 
 def main(fd: int, config: dict[str, Any]) -> NoReturn:
     """Serve requests on socket `fd` until the host hangs up."""
     host = socket.socket(fileno=fd)
-    main_module = warm(config)
+    null = os.open("/dev/null", os.O_RDWR)
+    try:
+        program = confinement.compile_filter(config["isolation"])
+        main_module = preload.warm(config["preload"], config["prelude"])
+        if config["without_namespaces"] and program is not None:
+            layers = confinement.establish_without_namespaces(program)
+        else:
+            layers = confinement.establish(config["isolation"], program)
+    except confinement.Unavailable as missing:
+        host.send(json.dumps({"unavailable": str(missing)}).encode())
+        os._exit(1)
+    server = Server(host, null, main_module, layers, config)
     gc.collect()
     gc.freeze()
-    host.send(json.dumps({READY: True}).encode())
-    null = os.open(DEVNULL, os.O_RDWR)
+    host.send(json.dumps({"ready": server.confinement.report}).encode())
     while True:
-        message, fds, _, _ = socket.recv_fds(host, 4096, 4)
+        message, fds, _, _ = socket.recv_fds(host, 4096, _NUM_DESCRIPTORS)
         if not message:
             os._exit(0)
-        answer = execute(host, json.loads(message), fds, null, main_module, config)
+        answer = execute(server, json.loads(message), fds)
         for received in fds:
             os.close(received)
         host.send(json.dumps(answer).encode())
 
 
-def warm(config: dict[str, Any]) -> types.ModuleType:
-    """Import and exercise the preloaded modules, run the prelude in a fresh `__main__`, and return that module."""
-    for name in config["preload"]:
-        __import__(name)
-    module = types.ModuleType("__main__")
-    sys.modules["__main__"] = module
-    exec(compile(config["prelude"], "<prelude>", "exec", dont_inherit=True), module.__dict__)
-    return module
-
-
-def execute(
-    host: socket.socket,
-    request: dict[str, Any],
-    fds: list[int],
-    null: int,
-    module: types.ModuleType,
-    config: dict[str, Any],
-) -> dict[str, Any]:
+def execute(server: Server, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     """Fork, let the child run under its limits, wait for its end or end it."""
     started = time.monotonic()
-    confined_read, confined_write = os.pipe()
+    told, tell = os.pipe()
+    if server.confinement.own_process is not None:
+        namespaces.prepare_child(server.confinement.own_process)
     pid = os.fork()
     if pid == 0:
-        try:
-            become_child(fds, null, confined_write, config)
-            child.run(module.__dict__)
-        finally:
-            os._exit(1)
-    os.close(confined_write)
-    stopped = supervise(host, pid, started + request["timeout_s"])
+        _become_child(server, fds, tell)
+    os.close(tell)
+    stopped = _supervise(server.host, pid, started + request["timeout_s"])
     _, status, usage = os.wait4(pid, 0)
     wall_s = time.monotonic() - started
-    confined = os.read(confined_read, 1) == b"c"
-    os.close(confined_read)
+    confined = os.read(told, 1) == b"c"
+    os.close(told)
     return {
         "wait_status": status,
         "stopped": stopped,
@@ -88,40 +93,44 @@ def execute(
     }
 
 
-def supervise(host: socket.socket, pid: int, deadline: float) -> bool:
+def _supervise(host: socket.socket, pid: int, deadline: float) -> bool:
     """Wait until the child ends; kill it at `deadline`, and leave with it when the host hangs up. True when killed."""
     pidfd = os.pidfd_open(pid)
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     poller.register(host, select.POLLHUP | select.POLLRDHUP)
     try:
-        while True:
-            events = poller.poll(max(0, deadline - time.monotonic()) * 1000 + 0.5)
-            if any(fd == pidfd for fd, _ in events):
-                return False
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            if events:
-                os._exit(0)
-            return True
+        events = poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        if any(fd == pidfd for fd, _ in events):
+            return False
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        if events:
+            os._exit(0)
+        return True
     finally:
         os.close(pidfd)
 
 
-def become_child(fds: list[int], null: int, confined: int, config: dict[str, Any]) -> None:
-    """Arrange descriptors 0-5 and put the limits in force; say so on `confined`, which no untrusted code will hold."""
-    code, stdin, output, record = (os.dup(fd) for fd in fds)
-    confined = os.dup(confined)
-    for target, source in enumerate((stdin, null, null, code, output, record)):
+def _become_child(server: Server, fds: list[int], tell: int) -> NoReturn:
+    """Arrange descriptors 0-5, put the layers in force, say so on `tell` (which no program will hold), run."""
+    try:
+        os.setsid()
+        code, stdin, output, record = fds
+        _arrange((stdin, server.null, server.null, code, output, record, tell), server.confinement.ruleset)
+        confinement.confine(server.confinement, server.config)
+        os.write(_CONFINED_FD, b"c")
+        os.close(_CONFINED_FD)
+    except BaseException as error:
+        os.write(child.RECORD_FD, f"unconfined\n\n\n{error}".encode())
+        os._exit(1)
+    child.run(server.main_module.__dict__)
+
+
+def _arrange(sources: tuple[int, ...], kept: int | None) -> None:
+    """Make `sources` descriptors 0, 1, 2 and so on, and close every other but `kept`."""
+    above = [fcntl.fcntl(source, fcntl.F_DUPFD, _HIGH_FD) for source in sources]
+    for target, source in enumerate(above):
         os.dup2(source, target)
-    confined_fd = os.dup2(confined, 6)
-    os.closerange(7, 4096)
-    limit = resource.setrlimit
-    vsz_bytes = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-    limit(resource.RLIMIT_AS, (vsz_bytes + config["memory_bytes"],) * 2)
-    limit(resource.RLIMIT_FSIZE, (config["file_bytes"],) * 2)
-    limit(resource.RLIMIT_CORE, (0, 0))
-    limit(resource.RLIMIT_NOFILE, (64, 64))
-    cpu_s = int(config["cpu_s"])
-    limit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
-    os.write(confined_fd, b"c")
-    os.close(confined_fd)
+    last = _MAX_FD if kept is None else kept
+    os.closerange(len(sources), last)
+    os.closerange(last + 1, _MAX_FD)

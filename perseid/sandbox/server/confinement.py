@@ -1,0 +1,188 @@
+"""Puts the layers in force: once in the server what can be prepared, then in every child before it sees a program.
+
+Layer A (mandatory): no_new_privs, the seccomp filter, Landlock, resource limits, no capability, an unprivileged uid.
+Layer B (where the kernel allows): namespaces. A layer that cannot be put in force stops the server (`Unavailable`) or
+the child (which then ends without saying that it is confined): nothing runs half protected.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import sysconfig
+from dataclasses import dataclass
+from typing import Any
+
+from . import kernel, landlock, namespaces, seccomp
+
+_NUM_FILES, _NUM_TASKS = 64, 64
+_SYSTEM_LIBRARIES = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"]
+
+
+class Unavailable(Exception):
+    """A facility is missing; the message names it and the remedy."""
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What the server prepared for its children. num_base_bytes: address space that the warm server itself maps."""
+
+    seccomp: kernel.Filter | None
+    ruleset: int | None
+    own_process: int | None
+    num_base_bytes: int
+    report: dict[str, Any]
+
+    @property
+    def namespaced(self) -> bool:
+        return self.own_process is not None
+
+
+def establish(isolation: str, program: kernel.Filter | None) -> Confinement:
+    """Put in force what the server shares with its children, and prepare the rest. Raises `Unavailable`."""
+    base = _mapped_bytes()
+    if program is None:
+        dropped = _drop_root_alone(keep_reading=False)
+        return Confinement(None, None, None, base, _report([], None, None, dropped))
+    abi = _landlock_abi()
+    visible = interpreter_paths()
+    refusal = namespaces.available()
+    was_root = os.geteuid() == 0
+    if refusal is None:
+        try:
+            namespaces.enter(visible)
+        except OSError as error:
+            # Half a world is no world to go on in: the host starts over without layer B, or gives up.
+            raise Unavailable(f"namespaces: {error}; retry=without") from error
+        ruleset = landlock.create_ruleset(visible, namespaces.SCRATCH_PARENT)
+        namespaces.enter_process_namespace()
+        own = os.pidfd_open(os.getpid())
+        return Confinement(program, ruleset, own, base, _report(["A", "B"], abi, None, was_root))
+    if isolation == "strict":
+        raise Unavailable(
+            f"namespaces: {refusal.strerror}; allow unprivileged user namespaces (sysctl user.max_user_namespaces, "
+            "kernel.apparmor_restrict_unprivileged_userns=0, or a container profile that lets unshare(2) pass), "
+            "or use isolation='auto', which does without this second layer"
+        )
+    ruleset = landlock.create_ruleset(visible, None)
+    _drop_root_alone(keep_reading=was_root and not _readable_by_others(visible))
+    return Confinement(program, ruleset, None, base, _report(["A"], abi, refusal, was_root))
+
+
+def establish_without_namespaces(program: kernel.Filter) -> Confinement:
+    """Layer A alone, where namespaces exist but could not be entered. Raises `Unavailable`."""
+    abi, visible, was_root, base = _landlock_abi(), interpreter_paths(), os.geteuid() == 0, _mapped_bytes()
+    ruleset = landlock.create_ruleset(visible, None)
+    _drop_root_alone(keep_reading=was_root and not _readable_by_others(visible))
+    refusal = OSError(1, "namespaces could not be entered")
+    return Confinement(program, ruleset, None, base, _report(["A"], abi, refusal, was_root))
+
+
+def _report(layers: list[str], abi: int | None, refusal: OSError | None, dropped: bool) -> dict[str, Any]:
+    return {
+        "layers": layers,
+        "landlock_abi": abi,
+        "namespaces": "B" in layers,
+        "namespaces_refused": None if refusal is None else str(refusal.strerror),
+        "uid": os.geteuid(),
+        "uid_dropped": dropped,
+    }
+
+
+def compile_filter(isolation: str) -> kernel.Filter | None:
+    """The seccomp program, before warming takes the packages' folder off the path. Raises `Unavailable`."""
+    if isolation == "none":
+        return None
+    try:
+        return seccomp.compile_filter()
+    except (ImportError, OSError, RuntimeError, TypeError) as error:
+        raise Unavailable(
+            f"seccomp: {error}; install the library libseccomp 2 (Debian, Ubuntu: apt-get install libseccomp2) and the "
+            "package pyseccomp, on a kernel with CONFIG_SECCOMP_FILTER"
+        ) from error
+
+
+def _landlock_abi() -> int:
+    try:
+        return kernel.landlock_abi()
+    except OSError as error:
+        raise Unavailable(
+            f"Landlock: {error.strerror}; use Linux 5.13 or later with CONFIG_SECURITY_LANDLOCK and 'landlock' in the "
+            "lsm= boot parameter"
+        ) from error
+
+
+def interpreter_paths() -> list[str]:
+    """What a program may read: the standard library, packages imported so far, and the system's shared libraries."""
+    paths = [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib")]
+    # A virtual environment names its own empty folder as platform library; the real one holds the extension modules.
+    paths += [entry for entry in sys.path if entry.endswith(("lib-dynload", ".zip"))]
+    paths += [os.path.join(sys.base_prefix, "lib")] if sys.base_prefix != "/usr" else []
+    site = {sysconfig.get_paths()[name] for name in ("purelib", "platlib")}
+    for name in sorted({name.partition(".")[0] for name in sys.modules}):
+        for folder in site:
+            paths += [os.path.join(folder, name), os.path.join(folder, name + ".libs")]
+    paths += _SYSTEM_LIBRARIES
+    return _without_nested([path for path in paths if os.path.exists(path)])
+
+
+def _without_nested(paths: list[str]) -> list[str]:
+    kept: list[str] = []
+    for path in sorted({os.path.abspath(path) for path in paths}, key=len):
+        if not any(path.startswith(outer + "/") for outer in kept):
+            kept.append(path)
+    return kept
+
+
+def _readable_by_others(paths: list[str]) -> bool:
+    for path in paths:
+        while path != "/":
+            if not os.stat(path).st_mode & 0o001 and os.path.isdir(path):
+                return False
+            path = os.path.dirname(path)
+    return True
+
+
+def _drop_root_alone(keep_reading: bool) -> bool:
+    if os.geteuid() != 0:
+        return False
+    namespaces.drop_root(keep_reading)
+    return True
+
+
+def _mapped_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def confine(confinement: Confinement, config: dict[str, Any]) -> None:
+    """In the child: put every layer in force. Raises `OSError` when one cannot be; then nothing untrusted may run."""
+    if confinement.namespaced:
+        namespaces.mount_scratch(config["scratch_bytes"])
+    _limit(confinement.num_base_bytes, config)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
+    if confinement.seccomp is None or confinement.ruleset is None:
+        return
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    if confinement.namespaced:
+        kernel.set_capabilities(0, 0)
+    kernel.landlock_restrict(confinement.ruleset)
+    os.close(confinement.ruleset)
+    confinement.seccomp.load()
+
+
+def _limit(num_base_bytes: int, config: dict[str, Any]) -> None:
+    cpu_s = int(config["cpu_s"])
+    for kind, soft, hard in (
+        (resource.RLIMIT_AS, num_base_bytes + config["memory_bytes"], None),
+        (resource.RLIMIT_FSIZE, config["file_bytes"], None),
+        (resource.RLIMIT_CPU, cpu_s, cpu_s + 1),
+        (resource.RLIMIT_NOFILE, _NUM_FILES, None),
+        (resource.RLIMIT_NPROC, _NUM_TASKS, None),
+        (resource.RLIMIT_CORE, 0, None),
+        (resource.RLIMIT_MEMLOCK, 0, None),
+        (resource.RLIMIT_MSGQUEUE, 0, None),
+    ):
+        resource.setrlimit(kind, (soft, soft if hard is None else hard))

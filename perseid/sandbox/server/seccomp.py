@@ -1,0 +1,76 @@
+"""The system calls that untrusted code may make: a list of what is allowed; everything else answers EPERM.
+
+No fork, exec, socket, signal to anyone, ptrace, prctl, namespaces, mounts, io_uring, memfd, keyring or limits. Calls of
+a foreign architecture (int 0x80, x32) kill the process. EPERM rather than death, so that Python sees an exception.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import importlib
+import os
+import termios
+from typing import Any
+
+from .kernel import Filter
+
+_PLAIN = """
+    read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range
+    open openat openat2 access faccessat faccessat2 stat lstat fstat newfstatat statx statfs fstatfs
+    readlink readlinkat getdents getdents64 getcwd chdir fchdir umask
+    mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 truncate ftruncate fallocate fsync fdatasync
+    chmod fchmod fchmodat utimensat flock sendfile copy_file_range fadvise64
+    dup dup2 dup3 pipe pipe2 poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait
+    mmap mprotect munmap mremap brk madvise msync
+    rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack pause
+    futex futex_waitv set_robust_list get_robust_list rseq membarrier set_tid_address
+    exit exit_group sched_yield sched_getaffinity sched_getparam sched_getscheduler
+    getpid getppid gettid getuid geteuid getgid getegid getresuid getresgid getgroups getpgrp getpgid getsid capget
+    nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time times getrusage getrlimit
+    alarm setitimer getitimer restart_syscall uname sysinfo getrandom getcpu
+"""
+_FCNTL = (fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_SETFL)
+_IOCTL = (termios.TCGETS, termios.TIOCGWINSZ, termios.FIOCLEX, termios.FIONCLEX, termios.FIONREAD, termios.FIONBIO)
+# pthread_create asks for these together; without CLONE_THREAD it would be a fork.
+_THREAD_FLAGS = 0x00000100 | 0x00000800 | 0x00010000
+_NAMESPACE_FLAGS = 0x7E020000 | 0x00000080
+
+
+def compile_filter() -> Filter:
+    """Compile the list for this architecture. Raises `ImportError`, `RuntimeError` or `OSError` where that fails."""
+    pyseccomp = importlib.import_module("pyseccomp")
+    rules: Any = pyseccomp.SyscallFilter(defaction=pyseccomp.ERRNO(errno.EPERM))
+    rules.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
+    for name in _PLAIN.split():
+        if _exists(pyseccomp, name):
+            rules.add_rule(pyseccomp.ALLOW, name)
+    _allow_in_part(rules, pyseccomp)
+    return Filter(_exported(rules))
+
+
+def _exists(pyseccomp: Any, name: str) -> bool:
+    try:
+        return bool(pyseccomp.resolve_syscall(pyseccomp.system_arch(), name) >= 0)
+    except ValueError:
+        return False
+
+
+def _allow_in_part(rules: Any, pyseccomp: Any) -> None:
+    allow, arg, equal, masked = pyseccomp.ALLOW, pyseccomp.Arg, pyseccomp.EQ, pyseccomp.MASKED_EQ
+    for command in _FCNTL:
+        rules.add_rule(allow, "fcntl", arg(1, equal, command))
+    for command in _IOCTL:
+        rules.add_rule(allow, "ioctl", arg(1, equal, command))
+    rules.add_rule(allow, "clone", arg(0, masked, _THREAD_FLAGS | _NAMESPACE_FLAGS, _THREAD_FLAGS))
+    # glibc falls back to clone, whose flags a filter can read.
+    rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
+    # Reading one's own limits is allowed, setting them is not.
+    rules.add_rule(allow, "prlimit64", arg(0, equal, 0), arg(2, equal, 0))
+
+
+def _exported(rules: Any) -> bytes:
+    with open(os.memfd_create("filter"), "wb") as file:
+        rules.export_bpf(file)
+        file.flush()
+        return os.pread(file.fileno(), 1 << 20, 0)
