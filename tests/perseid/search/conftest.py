@@ -1,0 +1,102 @@
+"""A toy world: problems, a scripted policy, a scorer and an in-process interpreter that stands in for the sandbox."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from models.engines.scripted import Choices, ScriptedEngine
+from perseid.grading import Grader
+from perseid.problems.problem import Problem
+from perseid.sandbox import Execution, State
+from perseid.search import Services
+
+STEP, ANSWER = "<|end_of_step|>", "<|end_of_answer|>"
+
+
+def options(prompt: str) -> list[tuple[str, str]]:
+    """What the toy policy may write: read the numbers, combine them, print. Some of it fails, some is cut short."""
+    depth = prompt.count(STEP)
+    if depth == 0:
+        return [("a = [int(w) for w in q.split()]", STEP), ("a = q", STEP), ("# try\na = nope(q)", STEP)]
+    if depth == 1:
+        return [(f"b = {code}", STEP) for code in ("sum(a)", "max(a)", "min(a)", "a[0] * a[1]")] + [("b = a", "")]
+    return [("# out\nprint(b)", ANSWER), ("print(a)", ANSWER), ("c = b", STEP), ("pass", ANSWER)]
+
+
+@dataclass
+class Interpreter:
+    """Runs steps in this process, the whole prefix each time. `ran` counts the steps that were asked for."""
+
+    ran: int = 0
+    failing_at: int = -1
+
+    def extend_many(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]:
+        return [self._extend(state or State(), code) for state, code in pairs]
+
+    def _extend(self, state: State, code: str) -> tuple[Execution, State]:
+        self.ran += 1
+        if self.ran == self.failing_at:
+            return _execution("sandbox_error", "", "worker lost"), state
+        names: dict[str, object] = {}
+        for step in state.steps:
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(step, names)
+        printed = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(printed):
+                exec(code, names)
+        except Exception as error:
+            return _execution("error", printed.getvalue(), f"{type(error).__name__}: {error}"), state
+        return _execution("ok", printed.getvalue(), None), State((*state.steps, code))
+
+
+def _execution(status: str, stdout: str, error: str | None) -> Execution:
+    return Execution(status, stdout, error, 0.0, 0.0, None, 0, False, "fast")  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class LengthScorer:
+    """A PPM that likes long prefixes."""
+
+    weights: str = "length"
+
+    async def score(self, prefixes: Sequence[str]) -> list[float]:
+        return [min(len(prefix) / 200, 1.0) for prefix in prefixes]
+
+
+@dataclass(frozen=True)
+class Toy:
+    engine: ScriptedEngine = field(default_factory=lambda: ScriptedEngine(Choices(options)))
+    scorer: LengthScorer = LengthScorer()
+
+    def problems(self, count: int) -> list[Problem]:
+        return [Problem(f"p{i:03}", "pool", 1, "toy", "", "w", "seen", f"{i + 2} {i + 5}") for i in range(count)]
+
+    def gold(self, count: int) -> dict[str, str]:
+        return {f"p{i:03}": str((i + 2) * (i + 5)) for i in range(count)}
+
+    def interpreter(self, failing_at: int = -1) -> Interpreter:
+        return Interpreter(failing_at=failing_at)
+
+    def services(self, count: int, **replaced: object) -> Services:
+        parts = {
+            "engine": self.engine,
+            "scorer": self.scorer,
+            "sandbox": Interpreter(),
+            "grader": Grader(self.gold(count)),
+        }
+        return Services(**{**parts, **replaced})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def toy() -> Toy:
+    return Toy()
+
+
+@pytest.fixture
+def golden() -> Path:
+    return Path(__file__).parents[2] / "golden"

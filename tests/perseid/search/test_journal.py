@@ -1,0 +1,159 @@
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perseid.errors import UserError
+from perseid.experiment import Search
+from perseid.methods.rstar_math import METHOD
+from perseid.search import Services, tables
+from perseid.search.journal import FRAME, Journal
+from perseid.search.waves import run_searches
+
+SETTINGS = Search(candidates=3, rollouts=4, max_depth=4, ppm=True)
+
+
+def searched(toy: Any, journal: Path | None, seed: int = 0, **services: object) -> dict[str, list[Any]]:
+    trees = run_searches(toy.problems(4), METHOD, SETTINGS, seed, toy.services(4, **services), journal)
+    return {name: frame.rows() for name, frame in tables(trees).items()}
+
+
+def record_ends(path: Path) -> list[int]:
+    data, ends = path.read_bytes(), [0]
+    while ends[-1] < len(data):
+        ends.append(ends[-1] + FRAME.size + FRAME.unpack_from(data, ends[-1])[1])
+    return ends
+
+
+class Silent:
+    """Services of a finished run: asking them anything is a failure of the replay."""
+
+    weights = "scripted"
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} was asked of a service")
+
+
+def test_a_whole_journal_gives_the_trees_without_asking_anybody(toy: Any, tmp_path: Path) -> None:
+    first = searched(toy, tmp_path / "j")
+    scorer = Silent()
+    scorer.weights = toy.scorer.weights
+    services = Services(Silent(), scorer, Silent(), Silent())
+    trees = run_searches(toy.problems(4), METHOD, SETTINGS, 0, services, tmp_path / "j")
+    assert {name: frame.rows() for name, frame in tables(trees).items()} == first == searched(toy, None)
+
+
+def test_a_journal_cut_anywhere_resumes_to_the_same_trees_and_the_same_bytes(toy: Any, tmp_path: Path) -> None:
+    whole = searched(toy, tmp_path / "whole")
+    data = (tmp_path / "whole").read_bytes()
+    ends = record_ends(tmp_path / "whole")
+    assert len(ends) > 10
+    for cut in sorted({0, 1, FRAME.size, len(data) - 1, *ends[::4], *range(5, len(data), len(data) // 20)}):
+        path = tmp_path / "cut"
+        path.write_bytes(data[:cut])
+        assert searched(toy, path) == whole
+        assert path.read_bytes() == data
+
+
+def test_a_torn_end_of_noise_or_zeros_is_dropped(toy: Any, tmp_path: Path) -> None:
+    whole = searched(toy, tmp_path / "whole")
+    data = (tmp_path / "whole").read_bytes()
+    end = record_ends(tmp_path / "whole")[5]
+    for tail in (bytes(4096), os.urandom(64), data[end : end + FRAME.size] + bytes(200)):
+        (tmp_path / "torn").write_bytes(data[:end] + tail)
+        assert searched(toy, tmp_path / "torn") == whole
+
+
+def test_a_corrupted_record_in_the_middle_names_file_and_offset(toy: Any, tmp_path: Path) -> None:
+    searched(toy, tmp_path / "j")
+    data = (tmp_path / "j").read_bytes()
+    start, end = record_ends(tmp_path / "j")[3:5]
+    for at in (start, start + 5, start + 9, start + FRAME.size, end - 1):
+        (tmp_path / "j").write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(UserError, match=rf"{tmp_path / 'j'}: offset {start}: "):
+            searched(toy, tmp_path / "j")
+
+
+def test_the_journal_of_another_run_is_discarded(toy: Any, tmp_path: Path) -> None:
+    searched(toy, tmp_path / "j", seed=1)
+    assert searched(toy, tmp_path / "j", seed=0) == searched(toy, None, seed=0)
+
+
+def test_an_answer_to_another_request_is_an_error_and_not_used(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", "run") as journal:
+        journal.record("Score", "asked", [0.5])
+    with Journal(tmp_path / "j", "run") as journal, pytest.raises(UserError, match="answers to another Score"):
+        journal.recorded("Score", "other")
+
+
+def test_answers_come_back_as_they_were(tmp_path: Path) -> None:
+    answers = [0.1, -0.30000000000000004, "é\ud800\x00", None, ["ok", ""]]
+    with Journal(tmp_path / "j", "run") as journal:
+        journal.record("Propose", "asked", answers)
+        assert journal.recorded("Propose", "asked") is None
+    with Journal(tmp_path / "j", "run") as journal:
+        assert journal.recorded("Propose", "asked") == answers
+        assert journal.recorded("Propose", "asked") is None
+
+
+def test_a_journal_that_cannot_be_written_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=str(tmp_path / "file" / "j")):
+        Journal(tmp_path / "file" / "j", "run")
+
+
+def test_a_full_disk_is_one_clear_error_and_the_journal_goes_on_when_there_is_room(toy: Any, tmp_path: Path) -> None:
+    whole = searched(toy, tmp_path / "whole")
+    size = (tmp_path / "whole").stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, limits[1]))
+    try:
+        with pytest.raises(UserError, match=rf"{tmp_path / 'full'}: .*File too large"):
+            searched(toy, tmp_path / "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert 0 < (tmp_path / "full").stat().st_size <= size // 2
+    assert searched(toy, tmp_path / "full") == whole
+
+
+CHILD = """
+import sys, time
+sys.path.insert(0, {root!r})
+from tests.perseid.search.conftest import Toy
+from perseid.experiment import Search
+from perseid.methods.rstar_math import METHOD
+from perseid.search import run_searches, tables
+
+class Slow:
+    weights = "scripted"
+    async def generate(self, requests):
+        time.sleep(0.01)
+        return await Toy().engine.generate(requests)
+
+settings = Search(candidates=3, rollouts=4, max_depth=4, ppm=True)
+trees = run_searches(Toy().problems(4), METHOD, settings, 0, Toy().services(4, engine=Slow()), {journal!r})
+print(sum(len(tree.nodes) for tree in trees))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_trees(toy: Any, tmp_path: Path) -> None:
+    whole = searched(toy, tmp_path / "whole")
+    root, kills = str(Path(__file__).parents[3]), 0
+    for delay_s in (0.005, 0.02, 0.05, 0.1):
+        path = tmp_path / f"killed {delay_s}"
+        with subprocess.Popen([sys.executable, "-c", CHILD.format(root=root, journal=str(path))]) as child:
+            while not path.exists() and child.poll() is None:
+                time.sleep(0.001)
+            time.sleep(delay_s)
+            kills += child.poll() is None
+            child.send_signal(signal.SIGKILL)
+        assert searched(toy, path) == whole
+        assert path.read_bytes() == (tmp_path / "whole").read_bytes()
+    assert kills > 0

@@ -1,0 +1,169 @@
+"""The kernel is sent scripted answers; the trees in tests/golden were worked by hand."""
+
+import json
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perseid.engine import Completion
+from perseid.experiment import Search
+from perseid.methods.rejection import METHOD as REJECTION
+from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, METHOD
+from perseid.problems.problem import Problem
+from perseid.search import Tree, picked, run_searches, search
+from perseid.search.requests import Execute, Grade, Outcome, Propose, Request, Score, derived_seed
+
+PROBLEM = Problem("p", "pool", 1, "toy", "", "w", "seen", "which?")
+STOPS = {"step": END_OF_STEP, "answer": END_OF_ANSWER, "": ""}
+
+
+class Script:
+    """Answers requests from the tables of a case; `asked` keeps the requests."""
+
+    def __init__(self, case: dict[str, Any]) -> None:
+        self.case, self.asked = case, list[Request]()
+        self.drawn: dict[str, int] = defaultdict(int)
+
+    def answer(self, request: Request) -> list[Any]:
+        self.asked.append(request)
+        match request:
+            case Propose(prompt, seeds):
+                key = _codes(prompt)
+                start = self.drawn[key]
+                self.drawn[key] += len(seeds)
+                samples = self.case["proposals"][key][start : self.drawn[key]]
+                return [Completion(text, STOPS[stop], 1) for text, stop in samples]
+            case Execute(_, _, codes):
+                return [Outcome(*self.case["executions"][code], "", "fast") for code in codes]
+            case Score(prefixes):
+                return [self.case["scores"][_codes(prefix)] for prefix in prefixes]
+            case Grade(answers):
+                return [answer == self.case["gold"] for answer in answers]
+
+
+def _codes(prompt: str) -> str:
+    response = prompt.split("<|steps|>")[1]
+    return response.replace(END_OF_ANSWER, END_OF_STEP).replace(END_OF_STEP, "; ").removesuffix("; ")
+
+
+def play(case: dict[str, Any], script: Script | None = None) -> Tree:
+    script = script or Script(case)
+    asking = search(PROBLEM, METHOD, Search(**case["settings"]), 0, graded=case["gold"] is not None)
+    answers = None
+    try:
+        while True:
+            answers = script.answer(asking.send(answers))
+    except StopIteration as end:
+        tree: Tree = end.value
+        return tree
+
+
+def rows(tree: Tree) -> list[list[Any]]:
+    return [
+        [n.node_id, n.stats.status, n.stats.visits, pytest.approx(n.stats.value_sum), n.answer, n.correct]
+        for n in tree.nodes
+    ]
+
+
+@pytest.mark.parametrize("name", ["terminal_guided_parity", "ppm_augmented", "widening", "inference"])
+def test_a_search_grows_the_tree_that_was_worked_by_hand(golden: Path, name: str) -> None:
+    case = json.loads((golden / f"{name}.json").read_text())
+    tree = play(case)
+    assert case["nodes"] == rows(tree)
+    assert (tree.rollouts, tree.tokens, tree.difficulty) == (case["rollouts"], case["tokens"], case["difficulty"])
+    assert picked(tree, METHOD) == case["picked"]
+
+
+def chain(**changes: Any) -> dict[str, Any]:
+    """One sample a level: a step that fails, one that runs, an answer."""
+    return {
+        "settings": {"candidates": 1, "rollouts": 1, "max_depth": 4, **changes},
+        "gold": "1",
+        "proposals": {
+            "": [["bad", "step"]],
+            "bad": [["a = 1", "step"]],
+            "bad; a = 1": [["print(a)", "answer"]],
+        },
+        "executions": {"bad": ["error", ""], "a = 1": ["ok", ""], "print(a)": ["ok", "1\n"]},
+    }
+
+
+def test_a_failed_step_closes_its_node_at_the_threshold_and_leaves_no_trace_below_it() -> None:
+    assert [node.stats.status for node in play(chain()).nodes] == ["exhausted", "error"]
+    case = chain(errors_threshold=2)
+    script = Script(case)
+    assert [node.stats.status for node in play(case, script).nodes] == ["exhausted", "exhausted", "exhausted", "answer"]
+    prefixes = [request.prefix for request in script.asked if isinstance(request, Execute)]
+    assert prefixes == [("q = 'which?'",), ("q = 'which?'",), ("q = 'which?'", "a = 1")]
+
+
+def test_failures_are_counted_in_a_row() -> None:
+    case = chain(errors_threshold=2)
+    case["executions"]["a = 1"] = ["timeout", ""]
+    tree = play(case)
+    assert [(node.stats.status, node.failures) for node in tree.nodes] == [
+        ("exhausted", 0),
+        ("exhausted", 1),
+        ("error", 2),
+    ]
+
+
+def test_a_step_beyond_the_depth_limit_is_never_run() -> None:
+    case = chain(errors_threshold=2, max_depth=2)
+    script = Script(case)
+    tree = play(case, script)
+    assert [(node.depth, node.stats.status) for node in tree.nodes][2:] == [(2, "exhausted"), (3, "too_deep")]
+    assert sum(isinstance(request, Execute) for request in script.asked) == 2
+
+
+def test_equal_codes_are_run_once() -> None:
+    case = {
+        "settings": {"candidates": 2, "rollouts": 1, "unvisited": "zero", "tie": "first"},
+        "gold": "1",
+        "proposals": {"": [["a = 1", "step"], ["a = 1\n", "step"]], "a = 1": [["print(a)", "answer"]] * 2},
+        "executions": {"a = 1": ["ok", ""], "print(a)": ["ok", "1\n"]},
+    }
+    script = Script(case)
+    assert len(play(case, script).root.children) == 2
+    assert [request.codes for request in script.asked if isinstance(request, Execute)][0] == ("a = 1",)
+
+
+def test_seeds_follow_from_the_node_and_the_sample_alone() -> None:
+    case = json.loads((Path(__file__).parents[2] / "golden" / "widening.json").read_text())
+    script = Script(case)
+    play(case, script)
+    seeds = [request.seeds for request in script.asked if isinstance(request, Propose)]
+    assert seeds[0] == (derived_seed(0, "p", "0", 0), derived_seed(0, "p", "0", 1))
+    assert seeds[2] == (derived_seed(0, "p", "0", 2), derived_seed(0, "p", "0", 3))
+    assert len({seed for some in seeds for seed in some}) == sum(map(len, seeds))
+    assert derived_seed(0, "p", "0", 0) == 10879769727372590328  # the first 16 hex digits of sha256("0\0p\0" "0\0" "0")
+
+
+@pytest.mark.parametrize("ppm", [False, True])
+def test_what_is_backed_up_is_conserved(toy: Any, ppm: bool) -> None:
+    settings = Search(candidates=4, rollouts=12, rollouts_unsolved=6, max_depth=4, ppm=ppm)
+    for tree in run_searches(toy.problems(12), METHOD, settings, 3, toy.services(12)):
+        answers = tree.answers()
+        assert tree.root.stats.visits == len(answers)
+        assert tree.root.stats.value_sum == sum(1.0 if node.correct else -1.0 for node in answers)
+        for node in tree.nodes[1:]:
+            below = [answer for answer in answers if node in answer.lineage()]
+            own = 1 if node.stats.status in ("error", "too_deep", "unparsable") or (ppm and node not in answers) else 0
+            assert node.stats.visits == len(below) + own
+            assert -1.0 <= node.stats.q <= 1.0
+        assert all(node.stats.status != "open" or not node.children or tree.rollouts == 12 for node in tree.nodes)
+
+
+def test_rejection_sampling_grows_one_level_of_whole_responses_within_its_budget(toy: Any) -> None:
+    whole = "a = [int(w) for w in q.split()]<|end_of_step|>b = a[0] * a[1]<|end_of_step|>print(b)"
+    engine = replace(
+        toy.engine, rule=lambda prompt, seed: Completion(whole if seed % 2 else "print(q)", END_OF_ANSWER, 10)
+    )
+    method = replace(REJECTION, budgets={"p000": 95, "p001": 40})
+    trees = run_searches(toy.problems(2), method, Search(candidates=4), 0, toy.services(2, engine=engine))
+    assert [tree.tokens for tree in trees] == [100, 40]
+    assert {node.depth for tree in trees for node in tree.nodes[1:]} == {1}
+    assert {(node.correct, node.steps) for tree in trees for node in tree.answers()} == {(True, 3), (False, 1)}
