@@ -1,0 +1,106 @@
+"""What is known of an artifact: what it holds, what it was made from, by which code, in which circumstances."""
+
+import hashlib
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from perseid.errors import UserError
+
+KEY: Final = re.compile(r"[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*)*")
+VERSION: Final = re.compile(r"[0-9a-f]{16}")
+NAME: Final = "manifest.json"
+# Packages whose release may change what a stage writes.
+PACKAGES: Final = (
+    *("polars", "pandera", "duckdb", "pydantic-monty", "reasoning-gym", "sympy", "math-verify", "numpy"),
+    *("torch", "transformers", "tokenizers", "trl", "accelerate", "vllm"),
+)
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class File(Frozen):
+    sha256: str
+    bytes: int = Field(ge=0)
+
+
+class Facts(Frozen):
+    """What the maker of an artifact knows of its making. Times in seconds; `tokens` generated or trained on."""
+
+    experiment_hash: str = ""
+    seeds: Mapping[str, int] = {}
+    mlflow_run: str = ""
+    wall_s: float = Field(default=0.0, ge=0.0)
+    cpu_s: float = Field(default=0.0, ge=0.0)
+    tokens: int = Field(default=0, ge=0)
+
+
+class Manifest(Facts):
+    """A published artifact. `inputs` are versions by key; `row_counts` by table; `files` by path in its folder."""
+
+    key: str
+    version: str
+    code_version: str
+    inputs: Mapping[str, str]
+    row_counts: Mapping[str, int]
+    files: Mapping[str, File]
+    git_commit: str
+    packages: Mapping[str, str]
+    created: str  # UTC, ISO 8601; outside of what the version is a hash of
+
+    def same_making(self, code_version: str, inputs: Mapping[str, str]) -> bool:
+        return self.code_version == code_version and dict(self.inputs) == dict(inputs)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Raises `UserError` naming the file, and the key where one is wrong."""
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(path, "", f"cannot be read ({error.strerror}); expected the manifest of an artifact") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(path, ".".join(map(str, first["loc"])), f"damaged manifest: {first['msg']}") from error
+
+
+def version_of(files: Mapping[str, File]) -> str:
+    """16 hex digits: the hash of the sorted (name, sha256)."""
+    lines = (f"{name} {file.sha256}\n" for name, file in sorted(files.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+
+def file_of(path: Path) -> File:
+    with path.open("rb") as stream:
+        return File(sha256=hashlib.file_digest(stream, "sha256").hexdigest(), bytes=path.stat().st_size)
+
+
+@cache
+def git_commit() -> str:
+    """Of the code that runs, "-dirty" after it if files differ from it; "" outside a repository."""
+    here = Path(__file__).parent
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+@cache
+def packages() -> Mapping[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

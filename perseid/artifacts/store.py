@@ -1,0 +1,224 @@
+"""Publishing and reading artifacts."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from perseid.artifacts.disk import HIDDEN, filling, hidden_folder, replace_file, sweep, sync, sync_tree, writing
+from perseid.artifacts.manifest import (
+    KEY,
+    NAME,
+    VERSION,
+    Facts,
+    File,
+    Manifest,
+    file_of,
+    git_commit,
+    packages,
+    read_manifest,
+    version_of,
+)
+from perseid.errors import UserError
+
+POINTER: Final = "current"
+
+
+class Draft:
+    """An artifact in the making: a hidden folder, visible to nobody until `publish`."""
+
+    def __init__(self, folder: Path, key: str, place: Path) -> None:
+        self.folder, self.key, self.place = folder, key, place
+        self.frames: dict[str, pl.DataFrame] = {}
+
+    def table(self, name: str, df: pl.DataFrame) -> None:
+        """Validate `df` as the table `name` and write it. Raises `UserError` (`tables.TableError` for its rows)."""
+        from perseid import tables  # loads pandera, which readers do without
+
+        self.frames[name] = tables.validate(name, df)
+        path = self.path(f"{name}.parquet")
+        with writing(path):
+            path.write_bytes(tables.parquet_bytes(name, df))
+
+    def path(self, name: str) -> Path:
+        """Where to write a file, or a folder such as `model`, of one's own."""
+        return self.folder / name
+
+    def publish(self, code_version: str, inputs: Mapping[str, str], facts: Facts | None = None) -> Manifest:
+        """Make the draft visible and current. Equal content is one version: what stands already is kept.
+
+        The manifest tells of the last making: if equal bytes came from other inputs or code, they are noted anew.
+        Raises `tables.TableError` when the tables contradict each other, `UserError` when the disk refuses.
+        """
+        from perseid import tables
+
+        tables.relate(self.frames)
+        with writing(self.place):
+            manifest = self._manifest(code_version, inputs, facts or Facts())
+            final = self.place / manifest.version
+            if not _intact(final, manifest.files):
+                self._install(manifest, final)
+            elif not (kept := read_manifest(final / NAME)).same_making(code_version, inputs):
+                replace_file(final / NAME, _json(manifest))
+            else:
+                manifest = kept
+            replace_file(self.place / POINTER, f"{manifest.version}\n".encode())
+        return manifest
+
+    def _manifest(self, code_version: str, inputs: Mapping[str, str], facts: Facts) -> Manifest:
+        names = sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())
+        files = {name: file_of(self.folder / name) for name in names}
+        return Manifest(
+            **facts.model_dump(),
+            key=self.key,
+            version=version_of(files),
+            code_version=code_version,
+            inputs=dict(sorted(inputs.items())),
+            row_counts={name: df.height for name, df in sorted(self.frames.items())},
+            files=files,
+            git_commit=git_commit(),
+            packages=packages(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    def _install(self, manifest: Manifest, final: Path) -> None:
+        self.path(NAME).write_bytes(_json(manifest))
+        sync_tree(self.folder)
+        if final.exists():  # damaged, or cut short by hand: its content is at hand again
+            with hidden_folder(self.place) as aside:
+                final.rename(aside / "damaged")
+        try:
+            self.folder.rename(final)
+        except OSError:
+            if not _intact(final, manifest.files):  # else another process published the same first
+                raise
+        sync(self.place)
+
+
+class Store:
+    """The artifacts below `root`, which is made when something is published. Leftovers of dead processes are swept."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        sweep(self.root, VERSION)
+
+    @contextmanager
+    def draft(self, key: str) -> Iterator[Draft]:
+        """A draft of `key`; if the block ends without `publish`, nothing of it remains."""
+        place = self.place(key)
+        with hidden_folder(place) as folder, filling(place):
+            yield Draft(folder, key, place)
+
+    def current(self, key: str) -> Manifest | None:
+        """The manifest of the version that counts, None if there is none."""
+        pointer = self.place(key) / POINTER
+        try:
+            version = pointer.read_text().strip()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(pointer, "", f"cannot be read ({error}); expected a version") from error
+        if not VERSION.fullmatch(version):
+            raise UserError(pointer, "", f"expected a version of 16 hex digits, found {version[:40]!r}")
+        return self.manifest(key, version)
+
+    def manifest(self, key: str, version: str) -> Manifest:
+        return read_manifest(self.place(key) / version / NAME)
+
+    def fresh(self, key: str, code_version: str, inputs: Mapping[str, str]) -> Manifest | None:
+        """The current manifest if it was made by this code from these inputs and its files are all there."""
+        manifest = self.current(key)
+        if manifest is None or not manifest.same_making(code_version, inputs):
+            return None
+        folder = self.place(key) / manifest.version
+        return manifest if all(_size(folder / name) == file.bytes for name, file in manifest.files.items()) else None
+
+    def read(self, artifact: str | Manifest, table: str) -> pl.DataFrame:
+        """A table of an artifact (its current version if a key is given), its bytes verified.
+
+        Raises `UserError` naming the file when it is missing, truncated or changed.
+        """
+        manifest = self._manifest(artifact)
+        path = self._verified(manifest, f"{table}.parquet")
+        try:
+            return pl.read_parquet(path)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise UserError(path, table, f"cannot be read as Parquet: {error}") from error
+
+    def folder(self, artifact: str | Manifest, name: str = "model") -> Path:
+        """A folder of an artifact, every file in it verified. Raises `UserError` naming the first that differs."""
+        manifest = self._manifest(artifact)
+        inside = [path for path in manifest.files if path.startswith(f"{name}/")]
+        folder = self.place(manifest.key) / manifest.version / name
+        if not inside:
+            raise UserError(folder, name, f"{manifest.key} has no folder {name!r}; it holds {_held(manifest)}")
+        for path in inside:
+            self._verified(manifest, path)
+        return folder
+
+    def keys(self, experiment: str | None = None) -> list[str]:
+        """The keys that have a current version, of one experiment or of all, sorted."""
+        top = self.root / experiment if experiment else self.root
+        found = []
+        for path, folders, names in os.walk(top):
+            folders[:] = [name for name in folders if not VERSION.fullmatch(name) and not name.startswith(HIDDEN)]
+            if POINTER in names:
+                found.append(str(Path(path).relative_to(self.root)))
+        return sorted(found)
+
+    def versions(self, key: str) -> list[str]:
+        """All versions of `key` that were ever published, sorted by name."""
+        place = self.place(key)
+        names = os.listdir(place) if place.is_dir() else []
+        return sorted(name for name in names if VERSION.fullmatch(name) and (place / name / NAME).is_file())
+
+    def place(self, key: str) -> Path:
+        """The folder of a key's versions. Raises `UserError` for what can be no key."""
+        if not KEY.fullmatch(key) or any(VERSION.fullmatch(part) or part == POINTER for part in key.split("/")):
+            raise UserError(self.root, key, "expected a key such as quickstart/round_01/policy")
+        return self.root / key
+
+    def _manifest(self, artifact: str | Manifest) -> Manifest:
+        if isinstance(artifact, Manifest):
+            return artifact
+        manifest = self.current(artifact)
+        if manifest is None:
+            raise UserError(self.place(artifact), artifact, "there is no such artifact; materialise it first")
+        return manifest
+
+    def _verified(self, manifest: Manifest, name: str) -> Path:
+        path = self.place(manifest.key) / manifest.version / name
+        if name not in manifest.files:
+            raise UserError(path, name.removesuffix(".parquet"), f"{manifest.key} holds {_held(manifest)} only")
+        expected = manifest.files[name]
+        if (size := _size(path)) != expected.bytes:
+            found = "it is missing" if size is None else f"it has {size} bytes instead of {expected.bytes}"
+            raise UserError(path, name, f"damaged: {found}; delete its folder {path.parent} and run again")
+        if file_of(path) != expected:
+            raise UserError(path, name, "damaged: its sha256 is not the manifest's; delete its folder and run again")
+        return path
+
+
+def _intact(folder: Path, files: Mapping[str, File]) -> bool:
+    """Whether `folder` holds a manifest and exactly these contents."""
+    try:
+        read_manifest(folder / NAME)
+        return all(file_of(folder / name) == file for name, file in files.items())
+    except (OSError, UserError):
+        return False
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _held(manifest: Manifest) -> str:
+    return ", ".join(sorted({name.split("/")[0].removesuffix(".parquet") for name in manifest.files})) or "nothing"
+
+
+def _json(manifest: Manifest) -> bytes:
+    return (manifest.model_dump_json(indent=1) + "\n").encode()

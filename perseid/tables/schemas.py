@@ -1,0 +1,334 @@
+"""The schema of every table: columns in order, dtypes, ranges, allowed values, the key that is unique and sorted by.
+
+Does not promise that a text is true: only that it is there.
+"""
+
+from typing import Any, Final
+
+import pandera.polars as pa
+import polars as pl
+from pandera.api.polars.types import PolarsData
+
+HASH16: Final = r"^[0-9a-f]{16}$"
+NODE_ID: Final = r"^0(\.[1-9][0-9]*)*$"
+NODE_STATUSES: Final = ("open", "answer", "error", "too_deep", "unparsable", "exhausted")
+EXECUTIONS: Final = (
+    *("ok", "error", "timeout", "memory", "output"),
+    *("exited", "crashed", "refused", "sandbox_error"),
+)
+
+Text: Final[dict[str, Any]] = {"str_length": {"min_value": 1}}
+Q: Final[dict[str, Any]] = {"ge": -1.0, "le": 1.0}
+
+
+class Table(pa.DataFrameModel):
+    """Columns exactly as declared, in that order, no nulls but where it says so. `Config.unique` is the sort key."""
+
+    class Config:
+        strict = True
+        ordered = True
+
+
+class Problems(Table):
+    """What search may see. `round` is the round whose pool it belongs to, 0 outside pools."""
+
+    problem_id: str = pa.Field(**Text)
+    split: str = pa.Field(isin=["demonstration", "pool", "held_out"])
+    round: int = pa.Field(ge=0)
+    family: str = pa.Field(**Text)
+    composition: str
+    wording: str
+    part: str = pa.Field(isin=["seen", "new_wording", "new_composition"])
+    question: str = pa.Field(**Text)
+
+    class Config:
+        unique = ["problem_id"]
+
+
+class Gold(Table):
+    """What only the grader sees."""
+
+    problem_id: str = pa.Field(**Text)
+    answer: str = pa.Field(**Text)
+
+    class Config:
+        unique = ["problem_id"]
+
+
+class Demonstrations(Table):
+    """Texts of the teacher. `problem_id` is "" for a drill; `response` holds the steps with their delimiters."""
+
+    example_id: str = pa.Field(**Text)
+    kind: str = pa.Field(isin=["demonstration", "drill", "exploration"])
+    problem_id: str
+    question: str = pa.Field(**Text)
+    response: str = pa.Field(**Text)
+
+    class Config:
+        unique = ["example_id"]
+
+
+class Nodes(Table):
+    """The numbers of every tree node. `tokens` generated for its own text; Q = value_sum / visits, in [-1, 1]."""
+
+    problem_id: str = pa.Field(**Text)
+    node_id: str = pa.Field(str_matches=NODE_ID)
+    parent_id: str
+    depth: int = pa.Field(ge=0)
+    status: str = pa.Field(isin=list(NODE_STATUSES))
+    visits: int = pa.Field(ge=0)
+    value_sum: float
+    q: float = pa.Field(**Q)
+    prior: float = pa.Field(nullable=True, **Q)
+    answer: str = pa.Field(nullable=True)
+    correct: bool = pa.Field(nullable=True)
+    execution: str = pa.Field(nullable=True, isin=list(EXECUTIONS))
+    tier: str = pa.Field(nullable=True, isin=["fast", "cpython"])
+    tokens: int = pa.Field(ge=0)
+
+    class Config:
+        unique = ["problem_id", "node_id"]
+
+    @pa.dataframe_check
+    @classmethod
+    def q_is_value_sum_over_visits(cls, data: PolarsData) -> pl.LazyFrame:
+        off = (pl.col("q") * pl.col("visits") - pl.col("value_sum")).abs()
+        return data.lazyframe.select(pl.when(pl.col("visits") > 0).then(off < 1e-6).otherwise(pl.col("q") == 0.0))
+
+
+class Texts(Table):
+    """The text of every node but the root, apart from the numbers because a scan of text costs ten times as much."""
+
+    problem_id: str = pa.Field(**Text)
+    node_id: str = pa.Field(str_matches=NODE_ID)
+    text: str
+    stdout: str
+    error: str
+
+    class Config:
+        unique = ["problem_id", "node_id"]
+
+
+class Trajectories(Table):
+    """Paths to a valid answer, right or wrong. Q over the steps of the path."""
+
+    trajectory_id: str = pa.Field(str_matches=HASH16)
+    problem_id: str = pa.Field(**Text)
+    node_id: str = pa.Field(str_matches=NODE_ID)
+    answer: str = pa.Field(**Text)
+    correct: bool
+    mean_q: float = pa.Field(**Q)
+    min_q: float = pa.Field(**Q)
+    steps: int = pa.Field(ge=1)
+    tokens: int = pa.Field(ge=0)
+    rollout: int = pa.Field(ge=0)
+
+    class Config:
+        unique = ["trajectory_id", "problem_id", "node_id"]
+
+
+class Searches(Table):
+    """One row a problem. easy: all answers right; medium: some; hard: none."""
+
+    problem_id: str = pa.Field(**Text)
+    solved: bool
+    rollouts: int = pa.Field(ge=0)
+    nodes: int = pa.Field(ge=1)
+    tokens: int = pa.Field(ge=0)
+    answers: int = pa.Field(ge=0)
+    correct_answers: int = pa.Field(ge=0)
+    difficulty: str = pa.Field(isin=["easy", "medium", "hard"])
+
+    class Config:
+        unique = ["problem_id"]
+
+
+class Verified(Table):
+    """Trajectories that may train a policy: right, re-executed, ranked from 1 within their problem."""
+
+    trajectory_id: str = pa.Field(str_matches=HASH16, unique=True)
+    problem_id: str = pa.Field(**Text)
+    family: str = pa.Field(**Text)
+    composition: str
+    question: str = pa.Field(**Text)
+    response: str = pa.Field(**Text)
+    answer: str = pa.Field(**Text)
+    mean_q: float = pa.Field(**Q)
+    min_q: float = pa.Field(**Q)
+    rank: int = pa.Field(ge=1)
+
+    class Config:
+        unique = ["problem_id", "rank"]
+
+
+class Rejected(Table):
+    """Right trajectories that may not train, each with its reason. One trajectory may be met in several trees."""
+
+    trajectory_id: str = pa.Field(str_matches=HASH16)
+    problem_id: str = pa.Field(**Text)
+    reason: str = pa.Field(**Text)
+
+
+class Shards(Table):
+    """The shards of trajectories that were read, by version."""
+
+    shard: str = pa.Field(**Text)
+    version: str = pa.Field(str_matches=HASH16)
+
+    class Config:
+        unique = ["shard"]
+
+
+class Pairs(Table):
+    """Preference pairs: steps after one prefix, or whole responses (`final`). Margin of Q above 0."""
+
+    pair_id: str = pa.Field(str_matches=HASH16)
+    problem_id: str = pa.Field(**Text)
+    kind: str = pa.Field(isin=["step", "final"])
+    split: str = pa.Field(isin=["train", "held_out"])
+    prompt: str = pa.Field(**Text)
+    chosen: str = pa.Field(**Text)
+    rejected: str = pa.Field(**Text)
+    q_chosen: float = pa.Field(**Q)
+    q_rejected: float = pa.Field(**Q)
+    weight: float = pa.Field(gt=0.0, le=1.0)
+
+    class Config:
+        unique = ["pair_id"]
+
+    @pa.dataframe_check
+    @classmethod
+    def chosen_differs_from_rejected(cls, data: PolarsData) -> pl.LazyFrame:
+        return data.lazyframe.select(pl.col("chosen") != pl.col("rejected"))
+
+
+class PairRejects(Table):
+    """How many candidate pairs were dropped, by reason."""
+
+    reason: str = pa.Field(**Text)
+    count: int = pa.Field(ge=0)
+
+    class Config:
+        unique = ["reason"]
+
+
+class Examples(Table):
+    """The rows that trained a policy. `round` is where a verified trajectory comes from; `weight` its repetitions."""
+
+    example_id: str = pa.Field(**Text)
+    source: str = pa.Field(isin=["demonstration", "drill", "exploration", "verified"])
+    round: int = pa.Field(ge=0)
+    problem_id: str
+    trajectory_id: str = pa.Field(nullable=True, str_matches=HASH16)
+    weight: float = pa.Field(gt=0.0)
+
+    class Config:
+        unique = ["example_id"]
+
+    @pa.dataframe_check
+    @classmethod
+    def verified_rows_name_their_trajectory(cls, data: PolarsData) -> pl.LazyFrame:
+        named = pl.col("trajectory_id").is_not_null() & (pl.col("problem_id") != "")
+        return data.lazyframe.select((pl.col("source") != "verified") | named)
+
+
+class Training(Table):
+    """The loss by optimiser step; `tokens` of the step's batch."""
+
+    step: int = pa.Field(ge=0)
+    loss: float = pa.Field(ge=0.0, lt=float("inf"))
+    tokens: int = pa.Field(ge=0)
+
+    class Config:
+        unique = ["step"]
+
+
+class PairScores(Table):
+    """What the PPM says of both sides of a pair, in [-1, 1]."""
+
+    pair_id: str = pa.Field(str_matches=HASH16)
+    split: str = pa.Field(isin=["train", "held_out"])
+    score_chosen: float = pa.Field(**Q)
+    score_rejected: float = pa.Field(**Q)
+
+    class Config:
+        unique = ["pair_id"]
+
+
+class Evaluations(Table):
+    """One answer to a held-out problem. `tokens` generated for it; `ppm` the PPM's score of it, where it was asked."""
+
+    problem_id: str = pa.Field(**Text)
+    arm: str = pa.Field(isin=["policy", "control"])
+    decoding: str = pa.Field(isin=["greedy", "sample", "mcts"])
+    sample: int = pa.Field(ge=0)
+    answer: str = pa.Field(nullable=True)
+    correct: bool
+    tokens: int = pa.Field(ge=0)
+    ppm: float = pa.Field(nullable=True, **Q)
+
+    class Config:
+        unique = ["problem_id", "arm", "decoding", "sample"]
+
+    @pa.dataframe_check
+    @classmethod
+    def a_right_row_has_an_answer(cls, data: PolarsData) -> pl.LazyFrame:
+        return data.lazyframe.select(~pl.col("correct") | pl.col("answer").is_not_null())
+
+
+class Metrics(Table):
+    """A metric of an arm over a part of the held-out problems, with its interval; `n` problems (or pairs)."""
+
+    arm: str = pa.Field(isin=["policy", "control"])
+    metric: str = pa.Field(**Text)
+    part: str = pa.Field(isin=["all", "seen", "new_wording", "new_composition"])
+    value: float = pa.Field(gt=float("-inf"), lt=float("inf"))
+    low: float = pa.Field(gt=float("-inf"), lt=float("inf"))
+    high: float = pa.Field(gt=float("-inf"), lt=float("inf"))
+    n: int = pa.Field(ge=0)
+
+    class Config:
+        unique = ["arm", "metric", "part"]
+
+    @pa.dataframe_check
+    @classmethod
+    def low_is_not_above_high(cls, data: PolarsData) -> pl.LazyFrame:
+        return data.lazyframe.select(pl.col("low") <= pl.col("high"))
+
+
+class Soundness(Table):
+    """How many of `fresh` new instances of its problem a verified program answers right."""
+
+    trajectory_id: str = pa.Field(str_matches=HASH16)
+    fresh: int = pa.Field(ge=1)
+    right: int = pa.Field(ge=0)
+
+    class Config:
+        unique = ["trajectory_id"]
+
+    @pa.dataframe_check
+    @classmethod
+    def right_is_at_most_fresh(cls, data: PolarsData) -> pl.LazyFrame:
+        return data.lazyframe.select(pl.col("right") <= pl.col("fresh"))
+
+
+SCHEMAS: Final[dict[str, type[Table]]] = {
+    "problems": Problems,
+    "gold": Gold,
+    "demonstrations": Demonstrations,
+    "nodes": Nodes,
+    "texts": Texts,
+    "trajectories": Trajectories,
+    "searches": Searches,
+    "verified": Verified,
+    "rejected": Rejected,
+    "shards": Shards,
+    "pairs": Pairs,
+    "pair_rejects": PairRejects,
+    "examples": Examples,
+    "training": Training,
+    "pair_scores": PairScores,
+    "evaluations": Evaluations,
+    "metrics": Metrics,
+    "soundness": Soundness,
+}
