@@ -1,7 +1,19 @@
 """Generated code runs only here: two tiers behind one interface. See `docs/sandbox.md` for what is covered."""
 
 from perseid.sandbox.execution import Execution, Isolation, SandboxUnavailable, State, Status, Tier
+from perseid.sandbox.grading import Grade, Verdict
 from perseid.sandbox.limits import Limits
 from perseid.sandbox.sandbox import Sandbox
 
-__all__ = ["Execution", "Isolation", "Limits", "Sandbox", "SandboxUnavailable", "State", "Status", "Tier"]
+__all__ = [
+    "Execution",
+    "Grade",
+    "Isolation",
+    "Limits",
+    "Sandbox",
+    "SandboxUnavailable",
+    "State",
+    "Status",
+    "Tier",
+    "Verdict",
+]

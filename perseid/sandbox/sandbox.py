@@ -22,8 +22,9 @@ from perseid.sandbox.execution import (
     refused,
 )
 from perseid.sandbox.fast import FastTier
+from perseid.sandbox.grading import Grade, grade_of
 from perseid.sandbox.limits import Limits
-from perseid.sandbox.worker import Worker, WorkerConfig, WorkerDied
+from perseid.sandbox.worker import Program, Worker, WorkerConfig, WorkerDied
 
 PRELOAD: Final = ("sympy", "numpy")
 _ATTEMPTS: Final = 2
@@ -142,20 +143,40 @@ class Sandbox:
                 return f"{name} of {num_bytes} bytes, limit {limit}"
         return None
 
+    def grade(self, code: str, entry_point: str, tests: str) -> Grade:
+        """Judge the function `entry_point` of `code` by `tests` that its process never sees.
+
+        tests: source that calls it by its name or as `candidate`; where it defines `check`, that is called with the
+        function. Raises `SandboxUnavailable`.
+        """
+        reason = self._refusal((code,), "") or self._refusal((tests,), "")
+        if reason is not None:
+            return grade_of(refused(reason, "cpython"), refused(reason, "cpython"), None)
+        programs = [Program("code", (code,)), Program("tests", (tests,), entry_point=entry_point)]
+        (of_code, _), (of_tests, how) = self._on_a_worker(programs)
+        return grade_of(of_code, of_tests, how)
+
+    def grade_many(self, items: Sequence[tuple[str, str, str]]) -> list[Grade]:
+        """`grade` for each (code, entry point, tests), `workers` at a time; answers in the order of `items`."""
+        return self._map(lambda item: self.grade(*item), items)
+
     def _run_on_cpython(self, steps: tuple[str, ...], stdin: str) -> Execution:
-        failure = infrastructure_failure("never tried", "cpython")
+        return self._on_a_worker([Program("program", steps, stdin)])[0][0]
+
+    def _on_a_worker(self, programs: list[Program]) -> list[tuple[Execution, str | None]]:
+        """Run `programs` on the next idle worker; once more elsewhere if the sandbox itself failed them."""
+        answers: list[tuple[Execution, str | None]] = []
         for _ in range(_ATTEMPTS):
             worker = self._idle.get()
             try:
-                execution = worker.run(steps, stdin)
+                answers = worker.execute(programs)
             except WorkerDied as death:
-                execution = infrastructure_failure(str(death), "cpython")
+                answers = [(infrastructure_failure(str(death), "cpython"), None) for _ in programs]
             finally:
                 self._idle.put(worker)
-            if execution.status != "sandbox_error":
-                return execution
-            failure = execution
-        return failure
+            if all(execution.status != "sandbox_error" for execution, _ in answers):
+                break
+        return answers
 
     def _map(self, work: Callable[[Input], Output], items: Sequence[Input]) -> list[Output]:
         if self.workers == 1 or len(items) < 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import math
@@ -94,7 +95,8 @@ class Worker:
                 cwd="/",
             )
         self._socket = ours
-        return self._receive(_START_S)
+        answer: dict[str, Any] = self._receive(_START_S)
+        return answer
 
     def _server_config(self) -> dict[str, Any]:
         limits = self._config.limits
@@ -111,17 +113,20 @@ class Worker:
 
     def run(self, steps: tuple[str, ...], stdin: str) -> Execution:
         """Run the last of `steps` after the others in one fresh child. Raises `WorkerDied`, `SandboxUnavailable`."""
+        return self.execute([Program("program", steps, stdin)])[0][0]
+
+    def execute(self, programs: list[Program]) -> list[tuple[Execution, str | None]]:
+        """Run one program, or generated code and its tests with a socket between them, each in a fresh child.
+
+        The second of each pair is the record's own word for how it ended, None without a record. Raises `WorkerDied`, `SandboxUnavailable`.
+        """
         self.start()
-        nonce = secrets.token_hex(16)
-        request = json.dumps({"steps": steps, "nonce": nonce}).encode("utf-8")
-        given = stdin.encode("utf-8", "replace")
-        with _Memory(request) as code, _Memory(given) as inp, _Memory() as out, _Memory() as rec:
-            timeout_s = self._config.limits.timeout_s
-            self._send({"timeout_s": timeout_s}, [code.fd, inp.fd, out.fd, rec.fd])
-            answer = self._receive(timeout_s + _GRACE_S)
-            stdout = out.read(self._config.limits.output_bytes + 1)
-            record = _parse_record(rec.read(32 * 1024), nonce if answer["confined"] else None)
-        return judge(answer, record, stdout, self._config.limits)
+        limits = self._config.limits
+        with contextlib.ExitStack() as stack:
+            sent = [_Sent(program, stack) for program in programs]
+            self._send({"timeout_s": limits.timeout_s}, [fd for one in sent for fd in one.fds])
+            answers = self._receive(limits.timeout_s + _GRACE_S)
+            return [one.judged(answer, limits) for one, answer in zip(sent, answers, strict=True)]
 
     def _send(self, request: dict[str, Any], fds: list[int]) -> None:
         assert self._socket is not None
@@ -131,7 +136,7 @@ class Worker:
             self.close()
             raise WorkerDied(f"fork server unreachable: {error}") from error
 
-    def _receive(self, timeout_s: float) -> dict[str, Any]:
+    def _receive(self, timeout_s: float) -> Any:
         assert self._socket is not None
         self._socket.settimeout(timeout_s)
         try:
@@ -142,8 +147,7 @@ class Worker:
         if not message:
             self.close()
             raise WorkerDied("fork server died")
-        answer: dict[str, Any] = json.loads(message)
-        return answer
+        return json.loads(message)
 
     def close(self) -> None:
         """Kill the server and reap it; its children go with it. Idempotent."""
@@ -155,6 +159,40 @@ class Worker:
                 self._process.kill()
                 self._process.wait()
                 self._process = None
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What one child is to do. role: `program`, or the `code` and the `tests` of a grading."""
+
+    role: str
+    steps: tuple[str, ...]
+    stdin: str = ""
+    entry_point: str = ""
+
+
+class _Sent:
+    """The four anonymous files of one program in flight."""
+
+    def __init__(self, program: Program, stack: contextlib.ExitStack) -> None:
+        self._nonce = secrets.token_hex(16)
+        request = {
+            "role": program.role,
+            "steps": program.steps,
+            "entry_point": program.entry_point,
+            "nonce": self._nonce,
+        }
+        code = stack.enter_context(_Memory(json.dumps(request).encode()))
+        stdin = stack.enter_context(_Memory(program.stdin.encode("utf-8", "replace")))
+        self._output = stack.enter_context(_Memory())
+        self._record = stack.enter_context(_Memory())
+        self.fds = [code.fd, stdin.fd, self._output.fd, self._record.fd]
+
+    def judged(self, answer: dict[str, Any], limits: Limits) -> tuple[Execution, str | None]:
+        """The verdict, once the child is gone and nobody can write any more."""
+        record = _parse_record(self._record.read(32 * 1024), self._nonce if answer["confined"] else None)
+        execution = judge(answer, record, self._output.read(limits.output_bytes + 1), limits)
+        return execution, None if record is None else record.how
 
 
 class _Memory:
@@ -221,7 +259,9 @@ def _status(
     if not answer["confined"]:
         why = f"exit code {code}" if record is None else record.message
         return "sandbox_error", f"the child could not be confined: {why}"
-    if answer["stopped"] or code == -signal.SIGXCPU:
+    if answer["fate"] == "dismissed":
+        return "ok", None
+    if answer["fate"] == "stopped" or code == -signal.SIGXCPU:
         return "timeout", f"passed {limits.timeout_s:g} s"
     if truncated:
         return "output", f"printed more than {limits.output_bytes} bytes"

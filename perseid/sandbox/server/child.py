@@ -15,6 +15,8 @@ from contextlib import suppress
 from os import _exit, close, dup2, read, write
 from typing import Any, NoReturn
 
+from . import split
+
 # Functions defined below look their builtins up here, whatever a program does to the real ones.
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
@@ -23,21 +25,51 @@ RECORD_CHARS = 4000
 
 
 def run(namespace: dict[str, Any]) -> NoReturn:
-    """Read the request on `CODE_FD`, run its steps in `namespace`, write the record, and leave. Never returns.
+    """Read the request on `CODE_FD`, play its role in `namespace`, write the record, and leave. Never returns.
 
-    The record, a line each: how it ended, the nonce, the number of the earlier step that ended it or nothing, a message.
+    Roles: `program` runs steps; `code` runs them and then answers calls; `tests` runs tests against that.
+
+    The record, a line each: how it ended, the nonce, the earlier step that ended it or nothing, a message.
     """
     request = json.loads(_read_all())
     close(CODE_FD)
     flush = sys.stdout.flush
-    how, prefix, message, code = _run_steps(request["steps"], namespace, flush)
+    nonce, role = request["nonce"], request["role"]
+    if role == "tests":
+        how, prefix, message, code = _run_tests(request["steps"][0], request["entry_point"], namespace, nonce)
+    else:
+        how, prefix, message, code = _run_steps(request["steps"], namespace, flush)
+    if role == "code" and how == "ok":
+        how, prefix, message, code = _serve(namespace)
     try:
         flush()
     except BaseException as error:
         if how == "ok":
             how, message, code = _describe(error)
-    write(RECORD_FD, "\n".join((how, request["nonce"], prefix, message)).encode("utf-8", "replace"))
+    _leave(how, nonce, prefix, message, code)
+
+
+def _leave(how: str, nonce: str, prefix: str, message: str, code: int) -> NoReturn:
+    write(RECORD_FD, "\n".join((how, nonce, prefix, message)).encode("utf-8", "replace"))
     _exit(code)
+
+
+def _run_tests(source: str, entry_point: str, namespace: dict[str, Any], nonce: str) -> tuple[str, str, str, int]:
+    try:
+        split.run_tests(source, entry_point, namespace, lambda lost: _leave(lost.how, nonce, "", str(lost), 3))
+    except BaseException as error:
+        how, message, code = _describe(error)
+        return how, "", message, code
+    return "ok", "", "", 0
+
+
+def _serve(namespace: dict[str, Any]) -> tuple[str, str, str, int]:
+    try:
+        split.answer_calls(namespace)
+    except BaseException as error:
+        how, message, code = _describe(error)
+        return how, "", message, code
+    return "ok", "", "", 0
 
 
 def _read_all() -> bytes:
