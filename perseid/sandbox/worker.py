@@ -118,7 +118,8 @@ class Worker:
     def execute(self, programs: list[Program]) -> list[tuple[Execution, str | None]]:
         """Run one program, or generated code and its tests with a socket between them, each in a fresh child.
 
-        The second of each pair is the record's own word for how it ended, None without a record. Raises `WorkerDied`, `SandboxUnavailable`.
+        The second of each pair is the record's own word for how it ended, None without a record.
+        Raises `WorkerDied`, `SandboxUnavailable`.
         """
         self.start()
         limits = self._config.limits

@@ -52,7 +52,7 @@ CASES = {
     ),
     "answers written ahead of their question do not count": (FORGED, ADD, "failed"),
     "patched builtins stay in the code's process": (
-        "import builtins\nbuiltins.AssertionError = builtins.len = None\ndef f(a, b):\n    return 0",
+        "import builtins\nbuiltins.AssertionError = None\ndef f(a, b):\n    return 0",
         ADD,
         "failed",
     ),
@@ -131,7 +131,8 @@ def test_the_codes_process_never_holds_an_expected_answer(sandbox: Sandbox) -> N
         "    while frame:\n"
         "        found += repr(frame.f_locals)\n"
         "        frame = frame.f_back\n"
-        "    return ('wxy' + 'zzy') in found or any(isinstance(o, str) and 'wxy' + 'zzy' == o for o in gc.get_objects())\n"
+        "    texts = [o for o in gc.get_objects() if isinstance(o, str)]\n"
+        "    return ('wxy' + 'zzy') in found + ''.join(texts)\n"
     )
     assert sandbox.grade(code, "f", "SECRET = 'wxyzzy'\nassert f(1) is False").passed
 
