@@ -8,8 +8,10 @@ limit; an answer it cannot decide in time is wrong.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import re
+import resource
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -22,6 +24,7 @@ NUMBER: Final = re.compile(r"[+-]?(\d+|\d+\.\d*|\.\d+|\d+/\d+)")
 LATEX: Final = re.compile(r"\\[A-Za-z]+|\$|[_^]\{")
 MAX_LENGTH: Final = 2000  # characters of a number; longer texts are compared as texts only
 LATEX_TIMEOUT_S: Final = 5.0
+LATEX_MEMORY_BYTES: Final = 2 * 1024**3  # address space of the process that compares
 
 
 class Grader:
@@ -73,7 +76,7 @@ class _Latex:
 
     def equal(self, answer: str, gold: str) -> bool:
         if self._pool is None:
-            self._pool = multiprocessing.get_context("spawn").Pool(1)
+            self._pool = multiprocessing.get_context("spawn").Pool(1, _enter)
             self._pool.apply(_latex_equal, ("$1$", "$1$"))  # imports sympy outside the time limit
         try:
             return self._pool.apply_async(_latex_equal, (answer, gold)).get(LATEX_TIMEOUT_S)
@@ -86,10 +89,19 @@ class _Latex:
 _latex: Final = _Latex()
 
 
+def _enter() -> None:
+    """In the new process: an answer cannot take the machine's memory, and math-verify keeps its remarks to itself."""
+    logging.disable(logging.WARNING)
+    resource.setrlimit(resource.RLIMIT_AS, (LATEX_MEMORY_BYTES, LATEX_MEMORY_BYTES))
+
+
 def _latex_equal(answer: str, gold: str) -> bool:
     from math_verify import parse, verify  # type: ignore[import-untyped]
 
-    return bool(verify(_parsed(gold, parse), _parsed(answer, parse), timeout_seconds=None))
+    try:
+        return bool(verify(_parsed(gold, parse), _parsed(answer, parse), timeout_seconds=None))
+    except (ArithmeticError, AttributeError, MemoryError, RecursionError, TypeError, ValueError):
+        return False  # the text of an answer can make sympy raise: no mathematics, so not the right answer
 
 
 def _parsed(text: str, parse: object) -> object:

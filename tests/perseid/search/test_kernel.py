@@ -128,7 +128,7 @@ def test_equal_codes_are_run_once() -> None:
     }
     script = Script(case)
     assert len(play(case, script).root.children) == 2
-    assert [request.codes for request in script.asked if isinstance(request, Execute)][0] == ("a = 1",)
+    assert next(request.codes for request in script.asked if isinstance(request, Execute)) == ("a = 1",)
 
 
 def test_seeds_follow_from_the_node_and_the_sample_alone() -> None:

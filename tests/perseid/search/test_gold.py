@@ -1,0 +1,134 @@
+"""Gold is unreachable from proposer, selector and answer picker: by type, and by what reaches them in a search."""
+
+import ast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import perseid.methods
+import perseid.search
+from perseid.experiment import Search
+from perseid.methods.rstar_math import RStarMath
+from perseid.problems.problem import Problem
+from perseid.search import Stats, run_searches, tables
+from perseid.search.method import Rated, Standing, Step
+from perseid.search.requests import Execute, Grade, Propose, Score
+
+SETTINGS = Search(candidates=4, rollouts=6, max_depth=4, ppm=True)
+
+
+def names(record: type) -> set[str]:
+    return {found.name for found in fields(record)}
+
+
+def test_no_record_that_a_method_or_a_service_sees_has_a_place_for_gold_or_a_verdict() -> None:
+    assert names(Stats) == {"visits", "value_sum", "prior", "status"}
+    assert names(Rated) == {"answer", "q", "mean_q"}
+    assert names(Standing) == {"problem_id", "rollouts", "tokens", "samples", "exhausted", "solved"}
+    assert names(Step) == {"text", "code", "ends", "tokens", "parsed", "steps"}
+    assert names(Propose) == {"prompt", "seeds", "sampling"}
+    assert names(Execute) == {"parent", "prefix", "codes", "keep"}
+    assert names(Score) == {"prefixes"}
+    assert names(Grade) == {"answers"}
+    assert "answer" not in names(Problem)
+
+
+@pytest.mark.parametrize("package", [perseid.search, perseid.methods])
+def test_neither_search_nor_a_method_imports_what_holds_gold(package: Any) -> None:
+    for path in sorted(Path(package.__path__[0]).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            imported = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                imported += [alias.name for alias in node.names]
+            assert not any(name == "Gold" or name.startswith("perseid.grading") for name in imported), path
+
+
+@dataclass
+class Seen:
+    """Everything that reaches the services, and the method's selector and picker, as text."""
+
+    texts: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Watched(RStarMath):
+    seen: Seen = field(default_factory=Seen)
+
+    def select(self, parent: Stats, children: Sequence[Stats], settings: Search, draw: Callable[[int], int]) -> int:
+        self.seen.texts += [repr(parent), *map(repr, children)]
+        return super().select(parent, children, settings, draw)
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A grader that holds a word which stands nowhere else, beside the answers that are right."""
+
+    word: str
+    right: dict[str, str]
+
+    def grade(self, problem_id: str, answers: Sequence[str]) -> list[bool]:
+        return [answer == self.right[problem_id] for answer in answers]
+
+
+@dataclass
+class Listening:
+    """Passes calls on to a real service and keeps what was asked."""
+
+    service: Any
+    seen: Seen
+
+    @property
+    def weights(self) -> str:
+        return str(self.service.weights)
+
+    async def generate(self, requests: Any) -> Any:
+        self.seen.texts += map(repr, requests)
+        return await self.service.generate(requests)
+
+    async def score(self, prefixes: Any) -> Any:
+        self.seen.texts += prefixes
+        return await self.service.score(prefixes)
+
+    def extend_many(self, pairs: Any) -> Any:
+        self.seen.texts += map(repr, pairs)
+        return self.service.extend_many(pairs)
+
+
+def test_nothing_that_services_or_selection_get_depends_on_what_the_gold_is(toy: Any) -> None:
+    found = []
+    for word in ("chrysoprase", "sardonyx"):
+        seen = Seen()
+        services = toy.services(
+            6,
+            engine=Listening(toy.engine, seen),
+            scorer=Listening(toy.scorer, seen),
+            sandbox=Listening(toy.interpreter(), seen),
+            grader=Oracle(word, toy.gold(6)),
+        )
+        trees = run_searches(toy.problems(6), Watched(seen=seen), SETTINGS, 1, services)
+        assert not any(word in text for text in seen.texts)
+        found.append((seen.texts, {name: frame.rows() for name, frame in tables(trees).items()}))
+    assert found[0] == found[1]
+
+
+def test_verdicts_reach_the_selector_through_rewards_alone(toy: Any) -> None:
+    """With every reward 0, trees are the same whatever the grader says (no problem gets rollouts for being unsolved)."""
+
+    @dataclass(frozen=True)
+    class Unrewarded(RStarMath):
+        def reward(self, correct: bool | None, prior: float | None) -> float:
+            return 0.0
+
+        def goes_on(self, standing: Standing, settings: Search) -> bool:
+            return standing.rollouts < settings.rollouts and not standing.exhausted
+
+    kinds = []
+    for gold in (toy.gold(6), dict.fromkeys(toy.gold(6), "nothing")):
+        services = toy.services(6, grader=Oracle("", gold))
+        found = tables(run_searches(toy.problems(6), Unrewarded(), SETTINGS, 1, services))
+        kinds.append((found["nodes"].drop("correct").rows(), found["texts"].rows(), found["nodes"]["correct"].sum()))
+    assert kinds[0][:2] == kinds[1][:2]
+    assert kinds[0][2] > 0 == kinds[1][2]

@@ -1,0 +1,157 @@
+"""The tree of these tests, worked by hand (Q in brackets; + and - are right and wrong answers):
+
+0 -- 0.1 [0.5]  -- 0.1.1 + [1.0]
+  |             `- 0.1.2 - [-1.0]
+  |- 0.2 [-1.0] -- 0.2.1 - [-1.0]
+  |- 0.3 [1.0]  -- 0.3.1 + [1.0]
+  `- 0.4 [-1.0] (failed)
+"""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+import pytest
+
+from perseid.experiment import Pairs
+from perseid.methods.rstar_math import METHOD
+from perseid.pairs import Branch, build_pairs, contrasts, edges, fault, split_of
+from perseid.problems.problem import Problem
+from perseid.search.rows import NODES, TEXTS, TRAJECTORIES
+
+PROBLEMS = pl.DataFrame([asdict(Problem(p, "pool", 1, "f", "", "w", "seen", f"{p}?")) for p in ("p", "r")])
+STEPS = Pairs(margin=0.5, min_edit=0, final=False)
+START = "<|question|>p?<|steps|>"
+TREE = {
+    "0": (0.0, None),
+    "0.1": (0.5, None),
+    "0.1.1": (1.0, True),
+    "0.1.2": (-1.0, False),
+    "0.2": (-1.0, None),
+    "0.2.1": (-1.0, False),
+    "0.3": (1.0, None),
+    "0.3.1": (1.0, True),
+    "0.4": (-1.0, None),
+}
+
+
+def grown(tree: dict[str, tuple[float, bool | None]], problem_id: str = "p") -> dict[str, pl.DataFrame]:
+    """The tables of a tree given as node id -> (Q, verdict); the text of a node is its id in brackets."""
+    nodes, texts, trajectories = [], [], []
+    for node_id, (q, correct) in tree.items():
+        parent = node_id.rpartition(".")[0]
+        answer = None if correct is None else "1"
+        nodes.append(
+            (problem_id, node_id, parent, node_id.count("."), "open", 1, q, q, None, answer, correct, "ok", "fast", 1)
+        )
+        if parent:
+            texts.append((problem_id, node_id, f"[{node_id}]", "", ""))
+        if correct is not None:
+            trajectories.append((node_id.ljust(16), problem_id, node_id, "1", correct, 0.0, 0.0, 2, 2, 1))
+    return {
+        "nodes": pl.DataFrame(nodes, schema=NODES, orient="row"),
+        "texts": pl.DataFrame(texts, schema=TEXTS, orient="row"),
+        "trajectories": pl.DataFrame(trajectories, schema=TRAJECTORIES, orient="row"),
+    }
+
+
+def built(settings: Pairs, tree: dict[str, tuple[float, bool | None]] = TREE) -> tuple[list[Any], dict[str, int]]:
+    pairs, rejects = build_pairs(grown(tree), PROBLEMS, METHOD, settings)
+    columns = pairs.select("kind", "prompt", "chosen", "rejected", "q_chosen", "q_rejected", "weight")
+    return sorted(columns.rows()), {reason: count for reason, count in rejects.rows() if count}
+
+
+def test_the_best_children_that_lead_right_are_paired_with_the_worst_that_lead_wrong() -> None:
+    third = pytest.approx(1 / 3)
+    pairs, rejects = built(STEPS)
+    assert pairs == [
+        ("step", START, "[0.1]", "[0.2]", 0.5, -1.0, third),
+        ("step", START, "[0.3]", "[0.1]", 1.0, 0.5, third),
+        ("step", START, "[0.3]", "[0.2]", 1.0, -1.0, third),
+        ("step", START + "[0.1]", "[0.1.1]", "[0.1.2]", 1.0, -1.0, 1.0),
+    ]
+    assert rejects == {}
+
+
+def test_what_is_too_close_in_q_or_in_text_is_counted_and_the_weights_of_what_stays_sum_to_one() -> None:
+    pairs, rejects = built(STEPS.model_copy(update={"margin": 0.75}))
+    assert [(pair[2], pair[3], pair[6]) for pair in pairs] == [
+        ("[0.1]", "[0.2]", 0.5),
+        ("[0.3]", "[0.2]", 0.5),
+        ("[0.1.1]", "[0.1.2]", 1.0),
+    ]
+    assert rejects == {"margin": 1}
+    assert built(STEPS.model_copy(update={"min_edit": 2})) == ([], {"edit": 4})
+
+
+def test_final_pairs_compare_whole_responses_of_the_best_right_and_the_worst_wrong() -> None:
+    pairs, _ = built(Pairs(final=True, margin=2.0, min_edit=99))
+    half = 0.25
+    assert pairs == [
+        ("final", START, "[0.1][0.1.1]", "[0.1][0.1.2]", 0.75, -0.25, half),
+        ("final", START, "[0.1][0.1.1]", "[0.2][0.2.1]", 0.75, -1.0, half),
+        ("final", START, "[0.3][0.3.1]", "[0.1][0.1.2]", 1.0, -0.25, half),
+        ("final", START, "[0.3][0.3.1]", "[0.2][0.2.1]", 1.0, -1.0, half),
+    ]
+
+
+def test_a_weight_of_a_quarter_gives_the_published_loss() -> None:
+    weight = built(Pairs(final=True, margin=2.0, min_edit=99))[0][0][6]
+    assert -weight * math.log(1 / (1 + math.exp(-(1.2 - 0.4)))) == pytest.approx(0.092775, abs=5e-7)
+
+
+def test_a_problem_that_is_all_right_or_all_wrong_gives_no_pair() -> None:
+    assert built(STEPS, {"0": (1.0, None), "0.1": (1.0, True), "0.2": (1.0, True)}) == ([], {"no_contrast": 1})
+    assert built(STEPS, {"0": (1.0, None), "0.1": (1.0, None)}) == ([], {})
+
+
+def branch(name: str, q: float, right: float | None, wrong: float | None) -> Branch:
+    return Branch(name, q, [], right, wrong)
+
+
+def test_a_single_child_on_one_side_faces_up_to_twice_as_many() -> None:
+    right = [branch(f"r{i}", 0.9 - i / 10, 1.0, None) for i in range(5)]
+    wrong = [branch(f"w{i}", -0.9 + i / 10, None, -1.0) for i in range(5)]
+
+    def faced(children: list[Branch]) -> list[tuple[str, str]]:
+        return [(p.text, n.text) for p, n in contrasts(Branch("", 0.0, children), Pairs())]
+
+    assert faced(right[:1] + wrong) == [("r0", f"w{i}") for i in range(4)]
+    assert faced(right + wrong[:1]) == [(f"r{i}", "w0") for i in range(4)]
+    assert faced(right + wrong) == [("r0", "w0"), ("r0", "w1"), ("r1", "w0"), ("r1", "w1")]
+
+
+def test_a_pair_must_agree_in_q_and_in_its_continuations() -> None:
+    settings = Pairs(margin=0.5, min_edit=3)
+    chosen = branch("abcdef", 0.5, 0.4, None)
+    assert fault(chosen, branch("uvwxyz", 0.5, None, -1.0), settings) == "order"
+    assert fault(chosen, branch("uvwxyz", -0.5, None, 0.4), settings) == "continuation"
+    assert fault(chosen, branch("uvwxyz", 0.1, None, -1.0), settings) == "margin"
+    assert fault(chosen, branch("abcdxy", -0.5, None, -1.0), settings) == "edit"
+    assert fault(chosen, branch("abcxyz", 0.0, None, -1.0), settings) == ""
+
+
+def test_only_nodes_with_both_kinds_of_answers_below_are_walked() -> None:
+    leaf, mixed = branch("x", 0.0, 1.0, None), branch("m", 0.0, 1.0, -1.0)
+    root = Branch("", 0.0, [leaf, mixed], 1.0, -1.0)
+    assert [(text, node) for text, node in edges(root, "start ")] == [("start ", root), ("start m", mixed)]
+
+
+def test_every_pair_of_a_problem_is_in_one_split_and_the_share_is_about_as_asked() -> None:
+    assert {split_of(f"p{i}", 0.0) for i in range(100)} == {"train"}
+    assert {split_of(f"p{i}", 1.0) for i in range(100)} == {"held_out"}
+    assert 200 < sum(split_of(f"p{i}", 0.25) == "held_out" for i in range(1000)) < 300
+    pairs, _ = build_pairs(grown(TREE), PROBLEMS, METHOD, Pairs(min_edit=0))
+    assert set(pairs["split"]) == {split_of("p", 0.25)}
+
+
+def test_pairs_are_named_by_their_content_and_sorted_by_name() -> None:
+    first, _ = build_pairs(grown(TREE), PROBLEMS, METHOD, Pairs(min_edit=0))
+    again, _ = build_pairs(grown(dict(reversed(TREE.items()))), PROBLEMS, METHOD, Pairs(min_edit=0))
+    other, _ = build_pairs(grown(TREE, "r"), PROBLEMS, METHOD, Pairs(min_edit=0))
+    assert first.equals(again)
+    assert first["pair_id"].is_sorted()
+    assert first.height == other.height == 8
+    assert first["pair_id"].n_unique() == 8
+    assert not set(first["pair_id"]) & set(other["pair_id"])
