@@ -24,12 +24,16 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`scorer` is needed when the settings say `ppm`; without `grader` the search is inference."""
+    """`scorer` is needed when the settings say `ppm`; without `grader` the search is inference.
+
+    `version` names whatever else decides an answer (the sandbox's prelude, the gold's version): part of a journal's key.
+    """
 
     engine: Engine
     scorer: Scorer | None
     sandbox: Runner
     grader: Judge | None
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def run_searches(
 def run_key(problems: Sequence[Problem], method: Method, settings: Settings, seed: int, services: Services) -> str:
     """What makes two runs the same run: weights, settings, problems, method, code, and whether answers are graded."""
     scorer = services.scorer.weights if services.scorer is not None else ""
-    versions = (VERSION, kernel.VERSION, method.key, str(services.grader is not None))
+    versions = (VERSION, kernel.VERSION, method.key, services.version, str(services.grader is not None))
     asked = [f"{problem.problem_id}\0{problem.question}" for problem in problems]
     return digest_of([*versions, str(seed), services.engine.weights, scorer, settings.model_dump_json(), *asked])
 

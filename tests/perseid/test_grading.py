@@ -73,7 +73,7 @@ def test_a_grader_does_not_tell_its_gold() -> None:
     assert repr(Grader({"p": "secret"})) == "Grader(1 problems)"
 
 
-@pytest.mark.slow()
+@pytest.mark.slow
 def test_latex_is_compared_as_mathematics_from_any_thread() -> None:
     verdicts: list[bool] = []
     thread = threading.Thread(target=lambda: verdicts.append(equivalent(r"\frac{1}{2}", "0.5")))
@@ -85,7 +85,7 @@ def test_latex_is_compared_as_mathematics_from_any_thread() -> None:
     assert not equivalent("$", "1")
 
 
-@pytest.mark.slow()
+@pytest.mark.slow
 def test_latex_that_takes_too_long_is_wrong_and_the_next_is_graded() -> None:
     started = time.monotonic()
     assert not equivalent("$3000000!$", r"\frac{1}{2}")

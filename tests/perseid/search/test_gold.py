@@ -115,7 +115,7 @@ def test_nothing_that_services_or_selection_get_depends_on_what_the_gold_is(toy:
 
 
 def test_verdicts_reach_the_selector_through_rewards_alone(toy: Any) -> None:
-    """With every reward 0, trees are the same whatever the grader says (no problem gets rollouts for being unsolved)."""
+    """With every reward 0, and no rollout for being unsolved, trees are the same whatever the grader says."""
 
     @dataclass(frozen=True)
     class Unrewarded(RStarMath):
