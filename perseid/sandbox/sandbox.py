@@ -120,6 +120,10 @@ class Sandbox:
             self._idle.put(worker)
         return {"isolation": self._isolation, "fast_tier": self._fast is not None, **report}
 
+    def worker_pids(self) -> list[int]:
+        """Process ids of the fork servers that run, for whoever watches them."""
+        return [worker.pid for worker in self._all if worker.pid is not None]
+
     def _step(
         self, state: State, code: str, stdin: str, tier: Tier | None, keep: bool
     ) -> tuple[Execution, bytes | None]:
