@@ -1,0 +1,19 @@
+"""Questions to the store, in SQL: every table of every artifact as a view, and named queries in the files beside this.
+
+    problems gold demonstrations nodes texts trajectories searches verified rejected shards pairs pair_rejects
+    examples training pair_scores evaluations metrics soundness
+        the rows of the Parquet files, each with its artifact: experiment, round, stage, shard, key, version
+    manifests
+        one row a version: what made it, when, at what cost
+    lineage
+        edges: child_key, child_version, parent_key, parent_version
+
+A view holds the rows of the current versions, unless all versions are asked for; `lineage` always holds all edges.
+`round` is the artifact's round (null outside rounds), but for `problems`, where it is the problem's own; the `round` of
+an example, where its trajectory comes from, is called `from_round`. DuckDB only reads, in memory, and only the store.
+"""
+
+from perseid.queries.catalog import Query, named
+from perseid.queries.running import VIEWS, run_query
+
+__all__ = ["VIEWS", "Query", "named", "run_query"]

@@ -1,0 +1,177 @@
+"""Runs one reading statement over views of the store, in a DuckDB that is made for it and can reach nothing else."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import duckdb
+import polars as pl
+
+from perseid.artifacts import Manifest, Store
+from perseid.errors import UserError
+from perseid.queries.catalog import named
+from perseid.tables import SCHEMAS, columns_of
+
+READING: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+KEY: Final = re.compile(r"(?P<experiment>\w+)(/round_(?P<round>\d+))?/(?P<stage>\w+)(/(?P<shard>\w+))?")
+RENAMED: Final = {"examples": ("round", "from_round")}
+PLACE: Final = {
+    "experiment": pl.String,
+    "round": pl.Int64,
+    "stage": pl.String,
+    "shard": pl.String,
+    "key": pl.String,
+    "version": pl.String,
+}
+MANIFESTS: Final = PLACE | {
+    "current": pl.Boolean,
+    "code_version": pl.String,
+    "experiment_hash": pl.String,
+    "git_commit": pl.String,
+    "mlflow_run": pl.String,
+    "created": pl.String,
+    "wall_s": pl.Float64,
+    "cpu_s": pl.Float64,
+    "tokens": pl.Int64,
+    "rows": pl.Int64,
+    "bytes": pl.Int64,
+}
+EDGES: Final = dict.fromkeys(("child_key", "child_version", "parent_key", "parent_version"), pl.String)
+SQL_TYPES: Final[Mapping[Any, str]] = {
+    pl.String: "varchar",
+    pl.Int64: "bigint",
+    pl.Float64: "double",
+    pl.Boolean: "boolean",
+}
+VIEWS: Final = (*SCHEMAS, "manifests", "lineage")
+
+
+def run_query(
+    store: Store, sql_or_name: str, params: Mapping[str, Any] | None = None, *, all_versions: bool = False
+) -> pl.DataFrame:
+    """The rows that a named query, or one SELECT of your own, finds in the store.
+
+    Raises `UserError` with DuckDB's message for SQL that it refuses, and for whatever would do more than read.
+    """
+    text, values = sql_or_name.strip(), dict(params or {})
+    if query := named().get(text):
+        text, values, all_versions = query.sql, query.bind(values), all_versions or query.all_versions
+    elif re.fullmatch(r"[\w-]+", text) and text not in VIEWS:
+        raise UserError(
+            "query", text, f"no such query{_near(text, [*named(), *VIEWS])}; named queries: {_list(named())}"
+        )
+    elif text in VIEWS:
+        text = f"from {text}"
+    with duckdb.connect(":memory:") as connection:
+        try:
+            return _rows(connection, store, text, values, all_versions)
+        except duckdb.Error as error:
+            known = f"views: {_list(VIEWS)}; named queries: {_list(named())}"
+            raise UserError("query", "", f"{_message(error)}\n{known}") from error
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection, store: Store, sql: str, values: dict[str, Any], all_versions: bool
+) -> pl.DataFrame:
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type not in READING:
+        raise UserError("query", "", "expected one statement that only reads (SELECT, FROM, WITH, DESCRIBE, EXPLAIN)")
+    wanted = set(re.findall(r"\w+", sql.lower())) & set(VIEWS) or set(VIEWS)
+    _make_views(connection, store, wanted, all_versions)
+    connection.execute("set allowed_directories = [$root]", {"root": f"{store.root.absolute()}/"})
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+    found: pl.DataFrame = connection.sql(sql, params=values).pl()
+    return found.with_columns(_plain(name, dtype) for name, dtype in found.schema.items())
+
+
+def _make_views(connection: duckdb.DuckDBPyConnection, store: Store, wanted: Iterable[str], all_versions: bool) -> None:
+    keys = store.keys()
+    current = [manifest for key in keys if (manifest := store.current(key))]
+    everything = [store.manifest(one.key, version) for one in current for version in store.versions(one.key)]
+    seen = everything if all_versions else current
+    counting = {(manifest.key, manifest.version) for manifest in current}
+    for name in sorted(wanted):
+        if name == "lineage":
+            edges = [(m.key, m.version, *parent) for m in everything for parent in m.inputs.items()]
+            _make_table(connection, name, pl.DataFrame(edges, schema=EDGES, orient="row"))
+        elif name == "manifests":
+            rows = [_made(manifest, (manifest.key, manifest.version) in counting) for manifest in seen]
+            _make_table(connection, name, pl.DataFrame(rows, schema=MANIFESTS, orient="row"))
+        else:
+            _make_view(connection, name, _files(store, seen, name))
+
+
+def _make_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame) -> None:
+    connection.register("incoming", rows)
+    connection.execute(f"create table {name} as from incoming")
+    connection.unregister("incoming")
+
+
+def _make_view(connection: duckdb.DuckDBPyConnection, name: str, files: pl.DataFrame) -> None:
+    own, called = RENAMED.get(name, ("", ""))
+    columns = [f'"{column}" as "{called}"' if column == own else f'"{column}"' for column in columns_of(name)]
+    place = [f"place.{column}" for column in PLACE if column != "round" or name != "problems"]
+    connection.execute("create schema if not exists files")
+    _make_table(connection, f"files.{name}", files)
+    rows = _parquet(files["file"]) if files.height else _no_rows(name)
+    connection.execute(
+        f"create view {name} as select {', '.join('rows.' + column for column in columns)}, {', '.join(place)} "
+        f"from {rows} as rows join files.{name} as place using (file)"
+    )
+
+
+def _parquet(files: Sequence[str] | pl.Series) -> str:
+    quoted = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+    return f"read_parquet([{quoted}], filename = 'file', hive_partitioning = false)"
+
+
+def _no_rows(name: str) -> str:
+    """What stands for Parquet files where there are none: the table's columns, without a row."""
+    columns = {"file": pl.String, **columns_of(name)}
+    nulls = [f'null::{SQL_TYPES[dtype]} as "{column}"' for column, dtype in columns.items()]
+    return f"(select {', '.join(nulls)} where false)"
+
+
+def _files(store: Store, manifests: Iterable[Manifest], table: str) -> pl.DataFrame:
+    name = f"{table}.parquet"
+    rows = [
+        (str((store.place(manifest.key) / manifest.version / name).absolute()), *_place(manifest))
+        for manifest in manifests
+        if name in manifest.files
+    ]
+    return pl.DataFrame(rows, schema={"file": pl.String, **PLACE}, orient="row")
+
+
+def _place(manifest: Manifest) -> tuple[Any, ...]:
+    parts = KEY.fullmatch(manifest.key)
+    experiment, number, stage, shard = parts.group("experiment", "round", "stage", "shard") if parts else (None,) * 4
+    return (experiment, int(number) if number else None, stage, shard, manifest.key, manifest.version)
+
+
+def _made(manifest: Manifest, current: bool) -> tuple[Any, ...]:
+    code = (manifest.code_version, manifest.experiment_hash, manifest.git_commit, manifest.mlflow_run)
+    cost = (manifest.created, manifest.wall_s, manifest.cpu_s, manifest.tokens)
+    sizes = (sum(manifest.row_counts.values()), sum(file.bytes for file in manifest.files.values()))
+    return (*_place(manifest), current, *code, *cost, *sizes)
+
+
+def _plain(name: str, dtype: pl.DataType) -> pl.Expr:
+    """DuckDB sums integers to 128 bits, which arrive as decimals: numbers leave as Int64 or Float64."""
+    if isinstance(dtype, pl.Decimal):
+        return pl.col(name).cast(pl.Float64 if dtype.scale else pl.Int64)
+    return pl.col(name)
+
+
+def _message(error: duckdb.Error) -> str:
+    return str(error).replace("\n\n", "\n").strip()
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)
