@@ -110,11 +110,11 @@ def _propose(run: _Search, tree: Tree, node: Node) -> Generator[Request, Any, li
 
 def _add(run: _Search, tree: Tree, node: Node, steps: Sequence[Step]) -> list[Node]:
     """The children that these samples make; those that need no execution are closed already."""
-    known = [Step(child.text, child.code, child.ends, child.tokens) for child in node.children]
+    known = [Step(child.text, child.code, child.ends, child.tokens, child.parsed) for child in node.children]
     children = []
     for step in run.method.keep(steps, known, run.settings):
         child = tree.add(node, step.text, step.code, step.tokens)
-        child.ends, child.steps = step.ends, step.steps
+        child.ends, child.steps, child.parsed = step.ends, step.steps, step.parsed
         if not step.parsed:
             child.stats.status = "unparsable"
         elif child.depth > run.settings.max_depth:

@@ -42,6 +42,7 @@ class Node:
     code: str = ""
     stats: Stats = field(default_factory=Stats)
     ends: bool = False  # the policy ended its program here
+    parsed: bool = True  # the text is a step
     steps: int = 1  # steps in `text`
     tokens: int = 0  # generated for this text alone
     rollout: int = 0  # the rollout that made it, counted from 1
