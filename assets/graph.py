@@ -161,5 +161,10 @@ def code_version(experiment: Experiment, round_number: int, stage: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def hash_of(experiment: Experiment) -> str:
+    """16 hex digits of the whole experiment, as it was read."""
+    return hashlib.sha256(experiment.model_dump_json().encode()).hexdigest()[:16]
+
+
 def _plain(value: Any) -> Any:
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value

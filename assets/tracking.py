@@ -1,4 +1,4 @@
-"""The seam to experiment tracking: what an asset tells about an attempt to make it. Filled by MLflow in `orchestration`.
+"""The seam to experiment tracking: what an asset tells of an attempt to make it. Filled by MLflow in `orchestration`.
 
 Tracking is a record beside the artifacts, never their source: nothing is read back from it to compute anything.
 """

@@ -1,0 +1,147 @@
+"""From the graph to Dagster: one asset definition a node, all of one shape.
+
+A definition gathers the resources, opens the attempt, calls the stage's function, publishes, and returns what the UI
+shows. Definitions load without the weights' libraries: a stage imports them when it is made.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets import evaluation, pairs, plots, policy, ppm, problems, trajectories, verified
+from assets.graph import unroll
+from assets.tracking import Tracking
+from assets.work import Clock, Machines, Made, Plan, Reporter, Work, attempting
+from perseid.artifacts import Manifest, Store
+from perseid.experiment import Experiment
+
+MAKERS: dict[str, Callable[[Work], Made]] = {
+    "problems": problems.make,
+    "trajectories": trajectories.make,
+    "verified": verified.make,
+    "pairs": pairs.make,
+    "policy": policy.make,
+    "control": policy.make_control,
+    "ppm": ppm.make,
+    "evaluation": evaluation.make,
+}
+REGISTERED = ("policy", "ppm")  # checkpoints that get a registered version, aliases `round-NN` and `candidate`
+SEARCHING, TRAINING = "search", "training"  # pools: how many runs at a time may use the machine so
+POOLS = {"trajectories": SEARCHING, "policy": TRAINING, "control": TRAINING, "ppm": TRAINING}
+SHOWN_ROWS = 40
+
+
+def assets_of(experiment: Experiment) -> Iterator[dg.AssetsDefinition]:
+    graph = unroll(experiment)
+    for node in graph.values():
+        yield asset_of(Plan(experiment, graph, node))
+
+
+def asset_of(plan: Plan) -> dg.AssetsDefinition:
+    node, graph = plan.node, plan.graph
+
+    @dg.asset(
+        key=asset_key(node.key),
+        deps=[asset_key(key) for key in node.inputs],
+        group_name=node.group,
+        code_version=node.code_version,
+        partitions_def=dg.StaticPartitionsDefinition(node.shards) if node.shards else None,
+        description=(MAKERS[node.stage].__doc__ or _module_doc(node.stage)).strip(),
+        kinds={"polars"} if node.stage not in ("policy", "control", "ppm", "evaluation") else {"pytorch"},
+        tags={"perseid/experiment": node.experiment, "perseid/stage": node.stage},
+        pool=POOLS.get(node.stage),
+    )
+    def made(
+        context: dg.AssetExecutionContext,
+        store: dg.ResourceParam[Store],
+        machines: dg.ResourceParam[Machines],
+        tracking: dg.ResourceParam[Tracking],
+        reporter: dg.ResourceParam[Reporter],
+    ) -> dg.MaterializeResult:
+        clock, shard = Clock(), context.partition_key if node.shards else None
+        with attempting(plan, shard, store, machines, tracking, reporter, tags_of(context)) as work:
+            result = MAKERS[node.stage](work)
+            versions = {key: manifest.version for key, manifest in work.inputs.items()}
+            manifest = work.draft.publish(node.code_version, versions, clock.facts(work, result))
+            tell(work, manifest, result)
+            number = register(work, manifest, tracking) if node.stage in REGISTERED else None
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(manifest.version),
+            metadata=metadata(manifest, result, work.tracked.url, number),
+        )
+
+    assert set(node.inputs) <= set(graph)
+    return made
+
+
+def asset_key(key: str) -> dg.AssetKey:
+    return dg.AssetKey(key.split("/"))
+
+
+def tags_of(context: dg.AssetExecutionContext) -> dict[str, str]:
+    return {"dagster.run_id": context.run.run_id, "attempt": str(context.retry_number + 1)}
+
+
+def tell(work: Work, manifest: Manifest, made: Made) -> None:
+    """Write the attempt's outcome to its tracked run."""
+    work.tracked.tag({"data_version": manifest.version, "code_version": manifest.code_version})
+    work.tracked.metrics({**made.metrics, "wall_s": manifest.wall_s, "tokens": float(manifest.tokens)})
+    for name, points in made.curves.items():
+        work.tracked.curve(name, points)
+    for name, png in made.pictures.items():
+        work.tracked.picture(name, png)
+
+
+def register(work: Work, manifest: Manifest, tracking: Tracking) -> str:
+    """Register the checkpoint under its data version; the round's alias names it."""
+    model, folder = model_name(work.experiment.name, work.plan.node.stage), work.store.folder(manifest, "model")
+    tags = {"artifact": f"perseid://{manifest.key}", "round": str(work.round)}
+    number = tracking.register(model, folder, manifest.version, tags, work.tracked.run_id)
+    for alias in (f"round-{work.round:02d}", "candidate"):
+        tracking.alias(model, alias, manifest.version)
+    return number
+
+
+def model_name(experiment: str, stage: str) -> str:
+    """The registered model of a stage: names may hold neither "/" nor ":"."""
+    return f"{experiment}-{stage}"
+
+
+def metadata(manifest: Manifest, made: Made, tracked_url: str, registered: str | None) -> dict[str, Any]:
+    shown: dict[str, Any] = {name: dg.MetadataValue.float(float(value)) for name, value in made.metrics.items()}
+    shown |= {name: dg.MetadataValue.md(plots.markdown(name, png)) for name, png in made.pictures.items()}
+    shown |= {name: dg.MetadataValue.md(table_markdown(frame)) for name, frame in made.tables.items()}
+    shown |= {name: dg.MetadataValue.text(note) for name, note in made.notes.items()}
+    return {
+        **shown,
+        "artifact": dg.MetadataValue.text(f"perseid://{manifest.key}"),
+        "version": manifest.version,
+        "code version": manifest.code_version,
+        "inputs": dg.MetadataValue.json(dict(manifest.inputs)),
+        "rows": dg.MetadataValue.json(dict(manifest.row_counts)),
+        "seconds": manifest.wall_s,
+        "tokens": manifest.tokens,
+        "MLflow run": dg.MetadataValue.url(tracked_url),
+        **({"registered version": registered} if registered else {}),
+    }
+
+
+def table_markdown(frame: pl.DataFrame) -> str:
+    """A small frame as a table; longer ones are cut, and say so."""
+    head = frame.head(SHOWN_ROWS)
+    lines = ["| " + " | ".join(head.columns) + " |", "|" + " --- |" * len(head.columns)]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in head.iter_rows()]
+    return "\n".join(lines) + (f"\n\n{frame.height - SHOWN_ROWS} more rows" if frame.height > SHOWN_ROWS else "")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return str(value).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ⏎ ")[:200]
+
+
+def _module_doc(stage: str) -> str:
+    module = {"control": policy}.get(stage) or globals()[stage]
+    return str(module.__doc__)

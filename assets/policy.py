@@ -1,0 +1,111 @@
+"""`policy` and `control`: the round's checkpoints, each fine-tuned from the base, which is round_00's policy.
+
+The policy learns from the demonstrations and the verified trajectories, the control from the demonstrations alone, in
+as many optimiser steps. What an example is worth stands in `examples`, so every checkpoint names the rows that made it.
+"""
+
+import tempfile
+from pathlib import Path
+
+import polars as pl
+
+from assets import plots
+from assets.work import Made, Work
+from perseid.methods.rstar_math import MARKS
+from perseid.search import method_named
+
+EXAMPLES = {
+    "example_id": pl.String,
+    "source": pl.String,
+    "round": pl.Int64,
+    "problem_id": pl.String,
+    "trajectory_id": pl.String,
+    "weight": pl.Float64,
+}
+TEXTS = {"prompt": pl.String, "response": pl.String}
+
+
+def make(work: Work) -> Made:
+    return bootstrap(work) if work.round == 0 else train(work, [demonstrated(work), *learned(work)])
+
+
+def make_control(work: Work) -> Made:
+    return train(work, [demonstrated(work)])
+
+
+def bootstrap(work: Work) -> Made:
+    """The base: a model made from nothing and trained on the demonstrations."""
+    from models.policy import bootstrap as untrained
+    from models.policy import train_policy
+
+    e, examples = work.experiment, demonstrated(work)
+    work.machines.threads(e.engine)
+    with tempfile.TemporaryDirectory() as start:
+        untrained(examples, e.base, MARKS, Path(start), e.seed)
+        settings, out = e.training.bootstrap, work.draft.path("model")
+        training = train_policy(examples, Path(start), settings, out, e.seed, work.steps)
+    return record(work, examples, training)
+
+
+def train(work: Work, examples: list[pl.DataFrame]) -> Made:
+    from models.policy import train_policy
+
+    e, rows = work.experiment, pl.concat(examples)
+    work.machines.threads(e.engine)
+    settings, out = e.training_of(work.round).policy, work.draft.path("model")
+    training = train_policy(rows, work.model("policy", 0), settings, out, e.seed, work.steps)
+    return record(work, rows, training)
+
+
+def record(work: Work, examples: pl.DataFrame, training: pl.DataFrame) -> Made:
+    work.table("examples", examples.select(*EXAMPLES).sort("example_id"))
+    work.table("training", training)
+    sources = examples.group_by("source", "round").agg(pl.len().alias("examples"), pl.col("weight").first())
+    final = {"loss": float(training["loss"][-1])} if training.height else {}
+    return Made(
+        metrics={"examples": examples.height, **final},
+        curves={"training_loss": list(training.select("step", "loss").iter_rows())},
+        pictures={"loss": plots.loss(training)},
+        tables={"examples": sources.sort("source", "round")},
+        tokens=int(training["tokens"].max() or 0),
+    )
+
+
+def demonstrated(work: Work) -> pl.DataFrame:
+    """The teacher's texts as examples, each once an epoch."""
+    shown = work.read("problems", "demonstrations")
+    rows = shown.select(
+        "example_id",
+        pl.col("kind").alias("source"),
+        pl.lit(0, pl.Int64).alias("round"),
+        "problem_id",
+        pl.lit(None, pl.String).alias("trajectory_id"),
+        pl.lit(1.0).alias("weight"),
+        "response",
+    )
+    return with_prompts(work, rows, shown["question"])
+
+
+def learned(work: Work) -> list[pl.DataFrame]:
+    """Verified trajectories as examples, a frame a round."""
+    weight = float(work.experiment.training_of(work.round).policy.verified_weight)
+    frames = []
+    for number, manifest in work.rounds_of("verified").items():
+        kept = work.store.read(manifest, "verified")
+        rows = kept.select(
+            pl.col("trajectory_id").alias("example_id"),
+            pl.lit("verified").alias("source"),
+            pl.lit(number, pl.Int64).alias("round"),
+            "problem_id",
+            "trajectory_id",
+            pl.lit(weight).alias("weight"),
+            "response",
+        )
+        frames.append(with_prompts(work, rows, kept["question"]))
+    return frames
+
+
+def with_prompts(work: Work, rows: pl.DataFrame, questions: pl.Series) -> pl.DataFrame:
+    method = method_named(work.experiment.method)
+    prompts = pl.Series("prompt", [method.prompt(question, "") for question in questions], dtype=pl.String)
+    return rows.with_columns(prompts).select(*EXAMPLES, *TEXTS)

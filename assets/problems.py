@@ -1,0 +1,59 @@
+"""`problems`: the questions of all splits and rounds, the answers apart from them, the teacher's demonstrations."""
+
+from dataclasses import asdict
+
+import polars as pl
+
+from assets.work import Made, Work
+from perseid.errors import UserError
+from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP
+from perseid.problems import Demonstration, ProblemSet, build
+
+
+def make(work: Work) -> Made:
+    e = work.experiment
+    built = build(e.problems, e.seed, len(e.rounds))
+    problems, demonstrations = problem_frame(built), demonstration_frame(built.demonstrations)
+    if overlaps := shared_questions(problems, demonstrations).height:
+        raise UserError(e.name, "problems", f"expected disjoint splits, found {overlaps} questions in two of them")
+    work.table("problems", problems)
+    work.table("gold", pl.DataFrame([asdict(gold) for gold in built.gold]).sort("problem_id"))
+    work.table("demonstrations", demonstrations)
+    sizes = problems.group_by("split", "round", "part").len("problems").sort("split", "round", "part")
+    kinds = demonstrations.group_by("kind").len("examples").sort("kind")
+    return Made(metrics={"problems": problems.height}, tables={"problems": sizes, "demonstrations": kinds})
+
+
+def problem_frame(built: ProblemSet) -> pl.DataFrame:
+    return pl.DataFrame([asdict(problem) for problem in built.problems]).sort("problem_id")
+
+
+def demonstration_frame(demonstrations: list[Demonstration]) -> pl.DataFrame:
+    rows = [
+        (shown.example_id, shown.kind, shown.problem_id, shown.question, END_OF_STEP.join(shown.steps) + END_OF_ANSWER)
+        for shown in demonstrations
+    ]
+    columns = ("example_id", "kind", "problem_id", "question", "response")
+    return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row").sort("example_id")
+
+
+def shared_questions(problems: pl.DataFrame, demonstrations: pl.DataFrame) -> pl.DataFrame:
+    """Questions that stand in more than one of: what is demonstrated, the pools, the held-out set.
+
+    Columns question, splits. Whether a held-out part keeps its promise (a wording or a composition that stands in neither
+    of the others) is `unkept_promises`.
+    """
+    shown = demonstrations.select("question", split=pl.lit("demonstration"))
+    asked = pl.concat([problems.select("question", "split"), shown]).unique()
+    splits = asked.group_by("question").agg(pl.col("split").sort().str.join(", ").alias("splits"), pl.len())
+    return splits.filter(pl.col("len") > 1).select("question", "splits").sort("question")
+
+
+def unkept_promises(problems: pl.DataFrame) -> pl.DataFrame:
+    """Held-out problems of a new wording (or composition) whose wording (or composition) training sees as well."""
+    trained = problems.filter(pl.col("split") != "held_out")
+    broken = [
+        problems.filter((pl.col("split") == "held_out") & (pl.col("part") == part)).join(trained, on=keys, how="semi")
+        for part, keys in (("new_wording", ["family", "wording"]), ("new_composition", ["family", "composition"]))
+    ]
+    return pl.concat(broken).select("problem_id", "family", "composition", "wording", "part").sort("problem_id")

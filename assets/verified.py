@@ -1,0 +1,28 @@
+"""`verified`: the round's right trajectories, re-executed on CPython, the best few of each problem.
+
+Reads every shard and records which version of each: Dagster itself keeps one event of a partitioned input.
+"""
+
+import polars as pl
+
+from assets.work import Made, Work
+from perseid.search import method_named
+from perseid.verified import verify
+
+
+def make(work: Work) -> Made:
+    e, problems, found = work.experiment, work.read("problems", "problems"), work.read_shards("texts", "trajectories")
+    with work.machines.sandbox() as sandbox:
+        kept, rejected = verify(found, problems, method_named(e.method), sandbox, e.selection_of(work.round).top)
+    versions = [(shard, manifest.version) for shard, manifest in work.shards().items()]
+    work.table("verified", kept)
+    work.table("rejected", rejected)
+    work.table("shards", pl.DataFrame(versions, schema=["shard", "version"], orient="row"))
+    by_family = kept.group_by("family").agg(
+        pl.len().alias("trajectories"), pl.col("problem_id").n_unique().alias("problems")
+    )
+    reasons = rejected.group_by("reason").len("trajectories").sort("reason")
+    return Made(
+        metrics={"trajectories": kept.height, "rejected": rejected.height},
+        tables={"by family": by_family.sort("family"), "rejected": reasons, "a few": kept.head(5)},
+    )

@@ -1,0 +1,210 @@
+"""The command line. A mistake that the user can mend is one line on standard error and exit status 2.
+
+What a command needs is imported in it, so that `--help` and an `evolve` with nothing to do come at once.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from perseid.errors import UserError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="python -m orchestration",
+    help="Evolve language models from their own verified work: run experiments, look at them, trace what made what.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ExperimentName = Annotated[
+    str, typer.Argument(metavar="EXPERIMENT", help="A name in experiments/, or a path to a file.")
+]
+Root = Annotated[Path | None, typer.Option(help="Artifact root. Default: $PERSEID_ROOT, else var/artifacts.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Instead of the experiment's seed. Use a --root for each.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+@app.command()
+def evolve(
+    experiment: ExperimentName,
+    rounds: Annotated[int | None, typer.Option(min=0, help="Stop after this round. Default: all.")] = None,
+    seed: Seed = None,
+    root: Root = None,
+) -> None:
+    """Run an experiment to its end. What is fresh is kept; an interrupted run goes on."""
+    from orchestration.evolve import evolve as run
+    from orchestration.evolve import graph_of, quiet_libraries
+    from orchestration.progress import Screen, clock
+    from orchestration.report import next_commands, table_of
+
+    started, (loaded, places) = time.monotonic(), located(experiment, root, seed)
+    plan, console = units_in(graph_of(loaded, rounds)), Console(highlight=False)
+    places.prepare()
+    with quiet_libraries(), Screen(console, plan, len(loaded.rounds)) as screen:
+        done = run(loaded, places, screen, rounds)
+    console.print(table_of(loaded, store_of(root)))
+    took = clock(time.monotonic() - started)
+    told = (
+        f"{done.made} artifacts made, {done.kept} were fresh, {took}." if done.made else f"Everything is fresh, {took}."
+    )
+    console.print(f"\n{told} To go on:")
+    last = len(loaded.rounds) if rounds is None else rounds
+    for command in next_commands(experiment, loaded.name, last):
+        console.print(f"  {command}", soft_wrap=True)
+
+
+@app.command()
+def status(experiment: ExperimentName, json_: Json = False, seed: Seed = None, root: Root = None) -> None:
+    """Metrics, versions and freshness of every round."""
+    from orchestration import report
+
+    loaded, _ = located(experiment, root, seed)
+    store = store_of(root)
+    if json_:
+        print_json(report.status(loaded, store))
+    else:
+        Console(highlight=False).print(report.table_of(loaded, store))
+
+
+@app.command()
+def query(
+    sql_or_name: Annotated[
+        str | None, typer.Argument(metavar="SQL-or-NAME", help="Without one: lists the names.")
+    ] = None,
+    param: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A parameter of a named query.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Only this experiment.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Rows to print; 0: all.")] = 50,
+    json_: Json = False,
+    root: Root = None,
+) -> None:
+    """Ask the artifacts: a query by name, or SQL of your own over views such as problems, nodes, verified, lineage."""
+    from orchestration import questions
+
+    questions.answer(store_of(root), sql_or_name, questions.parameters(param or [], experiment), limit, json_)
+
+
+@app.command()
+def lineage(
+    artifact: Annotated[str, typer.Argument(metavar="ARTIFACT", help="A key, or perseid://key@version.")],
+    json_: Json = False,
+    root: Root = None,
+) -> None:
+    """The tree of what an artifact was made from, with versions, down to the problems."""
+    from orchestration import questions
+
+    questions.trace(store_of(root), artifact, json_)
+
+
+@app.command()
+def promote(
+    experiment: ExperimentName,
+    round_number: Annotated[int, typer.Argument(metavar="ROUND", min=0, help="Whose policy becomes champion.")],
+    root: Root = None,
+) -> None:
+    """Make a round's policy the champion, whatever the gate said."""
+    from orchestration.gate import promote as decide
+
+    loaded, places = located(experiment, root)
+    typer.echo(decide(loaded, places, round_number).reason)
+
+
+@app.command()
+def rollback(experiment: ExperimentName, root: Root = None) -> None:
+    """Give the champion's place back to the champion before it."""
+    from orchestration.gate import rollback as decide
+
+    loaded, places = located(experiment, root)
+    typer.echo(decide(loaded, places).reason)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Small letters, digits and _, a letter first.")],
+    folder: Annotated[Path | None, typer.Option(help="Where to write it. Default: experiments/.")] = None,
+) -> None:
+    """Write a commented experiment file to start from."""
+    from orchestration.template import write
+
+    path = write(name, folder)
+    typer.echo(f"{path}\nRun it with: python -m orchestration evolve {path if folder else name}")
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Of Dagster.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Of MLflow.")] = 5000,
+    root: Root = None,
+) -> None:
+    """Dagster's web server and daemon and the MLflow UI, on loopback, until Ctrl-C."""
+    from orchestration.serve import serve
+
+    raise typer.Exit(serve(places_of(root), port, mlflow_port))
+
+
+def located(experiment: str, root: Path | None, seed: int | None = None):  # type: ignore[no-untyped-def]
+    """The experiment and where its things lie."""
+    from orchestration.places import experiment_file
+    from perseid.experiment import load_experiment
+
+    return load_experiment(experiment_file(experiment), {} if seed is None else {"seed": seed}), places_of(root)
+
+
+def places_of(root: Path | None):  # type: ignore[no-untyped-def]
+    from orchestration.places import Places
+
+    return Places.of(root)
+
+
+def store_of(root: Path | None):  # type: ignore[no-untyped-def]
+    from perseid.artifacts import Store
+
+    return Store(places_of(root).root)
+
+
+def units_in(graph):  # type: ignore[no-untyped-def]
+    from assets.freshness import units
+
+    return list(units(graph))
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    try:
+        app(arguments, standalone_mode=False)
+    except UserError as error:
+        sys.exit(failed(str(error), 2))
+    except KeyboardInterrupt:
+        sys.exit(failed("interrupted; the same command goes on from here", INTERRUPTED))
+    except typer.Abort:
+        sys.exit(failed("interrupted; the same command goes on from here", INTERRUPTED))
+    except Exception as error:
+        sys.exit(explained(error))
+
+
+def explained(error: Exception) -> int:
+    """Usage errors and refusals of the sandbox are the user's to mend; anything else keeps its trace."""
+    import click
+
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if type(error).__name__ == "SandboxUnavailable":
+        return failed(str(error), 2)
+    raise error
+
+
+def failed(message: str, status: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,26 @@
+"""Experiments as Dagster definitions: assets, checks, schedules, resources.
+
+Nothing here imports torch, transformers, trl or mlflow: a stage does so when it is made.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from assets.checks import checks_of
+from assets.factory import assets_of
+from orchestration.places import Places
+from orchestration.schedules import schedule_of
+from perseid.experiment import Experiment
+
+
+def definitions(experiments: Sequence[Experiment], provided: dict[str, Any], places: Places) -> dg.Definitions:
+    """In one process a run; a shard is a run, so runs are what is spread over machines."""
+    return dg.Definitions(
+        assets=[asset for experiment in experiments for asset in assets_of(experiment)],
+        asset_checks=[check for experiment in experiments for check in checks_of(experiment)],
+        schedules=[schedule_of(experiment, places) for experiment in experiments],
+        resources=provided,
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,155 @@
+"""What became of an experiment, read from the store: the rows of `status --json` and of the table at the end.
+
+Nothing is computed here but sums; every number stands in an artifact.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from assets.champion import Ledger
+from assets.freshness import survey
+from assets.graph import Graph, Node, key_of, unroll
+from perseid.artifacts import Manifest, Store
+from perseid.experiment import Experiment
+
+CONTROL = "control "  # before the name of a metric of the control arm
+
+
+@dataclass(frozen=True)
+class RoundStatus:
+    """`metrics`: value, low, high, n by name (the control's under `control …`). `artifacts`: version and fresh by stage."""
+
+    round: int
+    metrics: dict[str, dict[str, float]]
+    artifacts: dict[str, dict[str, Any]]
+    tokens: int
+    seconds: float
+
+
+def rounds_of(experiment: Experiment, store: Store) -> list[RoundStatus]:
+    graph = unroll(experiment)
+    state = survey(graph, store)
+    return [round_status(experiment, graph, state, store, number) for number in range(len(experiment.rounds) + 1)]
+
+
+def round_status(
+    experiment: Experiment, graph: Graph, state: dict[str, Manifest | None], store: Store, number: int
+) -> RoundStatus:
+    nodes = [node for node in graph.values() if node.round == number]
+    manifests = [m for node in nodes for key in node.artifacts if (m := store.current(key)) is not None]
+    return RoundStatus(
+        number,
+        metrics_of(store, key_of(experiment.name, number, "evaluation")),
+        {node.stage: artifact_status(node, state, store) for node in nodes},
+        sum(manifest.tokens for manifest in manifests),
+        round(sum(manifest.wall_s for manifest in manifests), 3),
+    )
+
+
+def artifact_status(node: Node, state: dict[str, Manifest | None], store: Store) -> dict[str, Any]:
+    """Of a sharded asset `version` lists the shards' versions, in order."""
+    versions = [manifest.version if (manifest := store.current(key)) else None for key in node.artifacts]
+    fresh = all(state[key] is not None for key in node.artifacts)
+    return {"version": versions if node.shards else versions[0], "fresh": fresh}
+
+
+def metrics_of(store: Store, key: str) -> dict[str, dict[str, float]]:
+    """Of all held-out problems; {} while the round is not evaluated."""
+    if store.current(key) is None:
+        return {}
+    rows = store.read(key, "metrics").filter(pl.col("part") == "all").sort("arm", "metric", descending=[True, False])
+    found = {}
+    for arm, metric, value, low, high, n in rows.select("arm", "metric", "value", "low", "high", "n").iter_rows():
+        name = metric if arm == "policy" else f"{CONTROL}{metric}"
+        found[name] = {"value": value, "low": low, "high": high, "n": n}
+    return found
+
+
+def status(experiment: Experiment, store: Store) -> dict[str, Any]:
+    """The shape of `status --json`."""
+    champion = Ledger.of(store, experiment.name).champion
+    rounds = [
+        {
+            "round": r.round,
+            "metrics": r.metrics,
+            "artifacts": r.artifacts,
+            "tokens": r.tokens,
+            "seconds": r.seconds,
+        }
+        for r in rounds_of(experiment, store)
+    ]
+    return {"experiment": experiment.name, "champion": champion.key if champion else None, "rounds": rounds}
+
+
+def table_of(experiment: Experiment, store: Store) -> RenderableType:
+    """The table per round, and what is to be said below it."""
+    k, rounds = experiment.evaluation.samples, rounds_of(experiment, store)
+    table = Table(title=experiment.name, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    shown = {
+        "pass@1": "greedy pass@1, %",
+        **({f"{CONTROL}pass@1": "control, %"} if experiment.control else {}),
+        f"pass@{k}": f"pass@{k}",
+        f"maj@{k}": f"maj@{k}",
+        f"ppm_best@{k}": f"PPM best@{k}",
+        "mcts": "MCTS",
+    }
+    for heading in ("round", *shown.values(), "trajectories", "pairs", "tokens", "seconds", ""):
+        table.add_column(heading, justify="right", overflow="fold")
+    for r in rounds:
+        cells = [share(r.metrics.get(name), interval=name.endswith("pass@1")) for name in shown]
+        made = [rows_of(experiment, store, r.round, stage) for stage in ("verified", "pairs")]
+        stale = sum(not artifact["fresh"] for artifact in r.artifacts.values())
+        fresh = f"{stale} of {len(r.artifacts)} not made or stale" if stale else ""
+        table.add_row(str(r.round), *cells, *made, f"{r.tokens:,}", f"{r.seconds:.0f}", Text(fresh, style="yellow"))
+    return Group(table, *(Text(line) for line in remarks(experiment, store, rounds)))
+
+
+def remarks(experiment: Experiment, store: Store, rounds: list[RoundStatus]) -> list[str]:
+    """The differences that matter, printed whichever way they fall."""
+    evaluated = [r for r in rounds if r.metrics]
+    if not evaluated:
+        return []
+    last, lines = evaluated[-1].metrics, [""]
+    if difference := last.get("delta_control"):
+        lines.append(f"Round {evaluated[-1].round} less its control: {points(difference)}")
+    mcts, sampling = last.get("mcts"), last.get("sampling_at_mcts_tokens")
+    if mcts and sampling:
+        lines.append(
+            f"Search {share(mcts)} against plain sampling at equal tokens {share(sampling)}, {mcts['n']} problems"
+        )
+    if wrong := last.get("verified_but_wrong"):
+        lines.append(f"Verified, but wrong on fresh instances: {100 * wrong['value']:.1f} % of {wrong['n']} programs")
+    if pairs := last.get("ppm_pair_accuracy"):
+        lines.append(f"PPM right on {share(pairs)} % of {pairs['n']} held-out pairs")
+    champion = Ledger.of(store, experiment.name).champion
+    lines.append(f"Champion: {champion.key} ({champion.version}), {champion.reason}" if champion else "No champion yet")
+    return lines
+
+
+def next_commands(experiment: str, name: str, last: int) -> list[str]:
+    return [
+        "make ui                                          # every run, plot and table; materialise more",
+        f"python -m orchestration query solved_by_round_and_family --experiment {experiment}",
+        f"python -m orchestration lineage {name}/round_{last:02d}/policy",
+    ]
+
+
+def share(metric: dict[str, float] | None, interval: bool = False) -> str:
+    if metric is None:
+        return "–"
+    value = f"{100 * metric['value']:.1f}"
+    return f"{value} [{100 * metric['low']:.0f}–{100 * metric['high']:.0f}]" if interval else value
+
+
+def points(metric: dict[str, float]) -> str:
+    return f"{100 * metric['value']:+.1f} points [{100 * metric['low']:+.1f}, {100 * metric['high']:+.1f}]"
+
+
+def rows_of(experiment: Experiment, store: Store, number: int, stage: str) -> str:
+    manifest = store.current(key_of(experiment.name, number, stage)) if number else None
+    return "–" if manifest is None else f"{manifest.row_counts[stage]:,}"

@@ -1,0 +1,73 @@
+"""What the assets are given: the store, machines for models and programs, tracking, and where progress goes."""
+
+import logging
+import os
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assets.work import Report, Reporter
+from orchestration.places import Places
+from orchestration.tracking import MlflowTracking
+from perseid import experiment as settings
+from perseid.artifacts import Store
+from perseid.engine import Engine, Scorer
+from perseid.problems import toolbox_source
+
+if TYPE_CHECKING:
+    from perseid.sandbox import Sandbox
+
+
+class LocalMachines:
+    """Models in this process, programs in a sandbox of this machine."""
+
+    def threads(self, engine: settings.Engine) -> None:
+        import torch
+
+        torch.set_num_threads(engine.threads)
+
+    def engine(self, folder: Path, engine: settings.Engine) -> Engine:
+        from models.engines.transformers import TransformersEngine
+
+        return TransformersEngine(folder, engine)
+
+    def scorer(self, folder: Path, engine: settings.Engine) -> Scorer:
+        from models.ppm import PpmScorer
+
+        return PpmScorer(folder, engine)
+
+    def sandbox(self) -> "AbstractContextManager[Sandbox]":
+        from perseid.sandbox import Sandbox
+
+        return Sandbox(workers=max(1, min(8, os.cpu_count() or 1)), prelude=toolbox_source())
+
+
+class LoggedProgress:
+    """Progress of a run that the UI started: a line at most every `every_s` seconds."""
+
+    def __init__(self, every_s: float = 10.0) -> None:
+        self.every_s, self.told, self.log = every_s, 0.0, logging.getLogger("perseid")
+
+    def __call__(self, report: Report) -> None:
+        now = time.monotonic()
+        if report.done == report.total or now - self.told >= self.every_s:
+            self.told = now
+            solved = "" if report.solved is None else f", {report.solved} solved"
+            self.log.info("%s: %d of %d %s%s", report.asset, report.done, report.total, report.unit, solved)
+
+
+def resources(places: Places, reporter: Reporter | None = None) -> dict[str, Any]:
+    """By the names under which the assets ask for them."""
+    return {
+        "store": Store(places.root),
+        "machines": LocalMachines(),
+        "tracking": MlflowTracking(folder=str(places.mlflow), **links()),
+        "reporter": reporter or LoggedProgress(),
+    }
+
+
+def links() -> dict[str, str]:
+    """Where `make ui` serves the two user interfaces, if not at their usual ports."""
+    named = {"ui": os.environ.get("PERSEID_MLFLOW_URL"), "dagster_ui": os.environ.get("PERSEID_DAGSTER_URL")}
+    return {name: url for name, url in named.items() if url}

@@ -1,0 +1,97 @@
+"""One schedule an experiment: at each tick it starts what is missing of the round in progress, or says why it does not.
+
+Missing shards are asked for one run each; when all are there, one run makes the rest of the round. A tick while a run of
+the experiment is active does nothing, whoever started that run: runs from the UI are known by their asset selection, an
+`evolve` by its lock. What is missing is read from the manifests, so a change of the experiment is caught up with too.
+Off by default: switch it on in the UI. A tick a minute is what an advance from shards to the rest waits at most.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from assets.factory import asset_key
+from assets.freshness import Unit, survey, units
+from assets.graph import Graph, unroll
+from orchestration.places import Places
+from perseid.artifacts import Store
+from perseid.experiment import Experiment
+
+EXPERIMENT_TAG, EVOLVE_TAG = "perseid/experiment", "perseid/evolve"
+ACTIVE = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def schedule_of(experiment: Experiment, places: Places) -> dg.ScheduleDefinition:
+    graph = unroll(experiment)
+
+    @dg.schedule(
+        name=f"{experiment.name}__next_round",
+        target=dg.AssetSelection.assets(*(asset_key(key) for key in graph)),
+        cron_schedule="* * * * *",
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description=f"Starts what is missing of the next round of {experiment.name}.",
+    )
+    def next_round(context: dg.ScheduleEvaluationContext) -> dg.SkipReason | list[dg.RunRequest]:
+        if reason := busy(context.instance, experiment.name, places):
+            return dg.SkipReason(reason)
+        wanted = next_units(graph, Store(places.root))
+        if not wanted:
+            last = len(experiment.rounds)
+            return dg.SkipReason(f"{experiment.name} is complete: round {last} of {last} is evaluated")
+        return list(requests(experiment.name, wanted))
+
+    return next_round
+
+
+def busy(instance: dg.DagsterInstance, experiment: str, places: Places) -> str:
+    """Why nothing may be started now; "" if it may."""
+    if places.is_evolving(experiment):
+        return f"{experiment} is in progress: an evolve is running"
+    active = active_runs(instance, experiment)
+    return f"{experiment} is in progress: run {active[0].run_id} is {active[0].status.value}" if active else ""
+
+
+def active_runs(instance: dg.DagsterInstance, experiment: str) -> list[dg.DagsterRun]:
+    """Runs that are queued or running and touch the experiment; those that a dead `evolve` left behind do not count."""
+    runs = instance.get_runs(filters=dg.RunsFilter(statuses=ACTIVE))
+    return [run for run in runs if EVOLVE_TAG not in run.tags and touches(run, experiment)]
+
+
+def touches(run: dg.DagsterRun, experiment: str) -> bool:
+    if run.tags.get(EXPERIMENT_TAG) == experiment:
+        return True
+    chosen = run.asset_selection
+    return chosen is None or any(key.path[0] == experiment for key in chosen)
+
+
+def next_units(graph: Graph, store: Store) -> list[Unit]:
+    """What to start now: the missing of the first stage that lacks something, and what follows it in its round.
+
+    Shards stand alone: what reads them waits for all of them.
+    """
+    state = survey(graph, store)
+    missing = [unit for unit in units(graph) if state[unit.key] is None]
+    if not missing:
+        return []
+    first = missing[0].node
+    if first.shards:
+        return [unit for unit in missing if unit.node == first]
+    same = [unit for unit in missing if (unit.node.round or 0) == (first.round or 0)]
+    return [unit for unit in same if not unit.node.shards]
+
+
+def requests(experiment: str, wanted: Sequence[Unit]) -> Iterator[dg.RunRequest]:
+    tags = {EXPERIMENT_TAG: experiment}
+    for unit in wanted:
+        if unit.shard is not None:
+            selection = [asset_key(unit.node.key)]
+            yield dg.RunRequest(partition_key=unit.shard, asset_selection=selection, tags=tags)
+    whole = [asset_key(unit.node.key) for unit in wanted if unit.shard is None]
+    if whole:
+        yield dg.RunRequest(asset_selection=whole, tags=tags)
