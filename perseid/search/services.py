@@ -26,7 +26,7 @@ class Judge(Protocol):
 class Services:
     """`scorer` is needed when the settings say `ppm`; without `grader` the search is inference.
 
-    `version` names whatever else decides an answer (the sandbox's prelude, the gold's version): part of a journal's key.
+    `version` names whatever else decides an answer (the sandbox's prelude, the gold): part of a journal's key.
     """
 
     engine: Engine
