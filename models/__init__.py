@@ -1,0 +1,1 @@
+"""The weights: engines, policy, process preference model, trainers. Run from the repository's root, never installed."""

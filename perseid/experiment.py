@@ -52,7 +52,7 @@ class Base(Section):
     hidden_size: Positive = 128
     layers: Positive = 2
     heads: Positive = 4
-    vocab_size: Positive = 1400
+    vocab_size: Positive = 800
     context: Positive = 256  # tokens
 
 
@@ -72,7 +72,7 @@ class Search(Section):
     unvisited: Literal["zero", "inf"] = "inf"  # UCT's term of an unvisited child: "zero" is the parity preset
     tie: Literal["first", "random"] = "random"
     max_depth: Positive = 16  # steps
-    max_step_tokens: Positive = 32
+    max_step_tokens: Positive = 20
     temperature: float = Field(1.0, gt=0.0)
     top_p: float = Field(1.0, gt=0.0, le=1.0)
     errors_threshold: Positive = 1  # consecutive failed steps that close a node
@@ -99,7 +99,7 @@ class PolicyTraining(Section):
     """SFT. Steps, never seconds: a control at equal steps must be exact."""
 
     steps: Positive = 150
-    tokens_per_step: Positive = 3072  # about; batches are packed by length
+    batch: Positive = 64  # sequences a step, grouped by length
     learning_rate: float = Field(2e-3, gt=0.0)
     verified_weight: Positive = 3  # how often a verified trajectory stands in an epoch, against 1 for a demonstration
     history: Literal["this_round", "all_rounds"] = "all_rounds"  # whose verified trajectories train the policy

@@ -1,0 +1,1 @@
+"""Engines behind `perseid.engine`: who continues text, who scores it."""

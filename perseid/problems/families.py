@@ -8,7 +8,7 @@ measured on fresh instances after every round.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 Item = dict[str, Any]  # one reasoning-gym entry: question, answer, metadata
@@ -27,7 +27,7 @@ class Family:
     integer: bool = False  # the answer is a whole number >= 0, so that compositions apply
     least: int = 2  # smallest answer kept, of integer families
     reach: int = 10**9  # about the largest answer
-    keep: Callable[[Item], bool] = field(default=lambda item: True)
+    keep: Callable[[Item], bool] = lambda item: True
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Composition:
     wording: str
     solution: tuple[str, ...]
     answer: Callable[[int], str]
-    least: int = 0  # smallest and
+    least: int = 31  # smallest and
     limit: int = 10**9  # largest inner answer it is asked of
 
 
@@ -103,7 +103,7 @@ FAMILIES = {
             ),
             ("numbers", "prod"),
             integer=True,
-            least=20,
+            least=50,
         ),
         Family(
             "gcd",
@@ -118,7 +118,8 @@ FAMILIES = {
             ),
             ("numbers", "gcd"),
             integer=True,
-            least=3,
+            least=6,
+            reach=30,
         ),
         Family(
             "chain_sum",
@@ -152,7 +153,7 @@ FAMILIES = {
         Family(
             "word_sequence_reversal",
             "word_sequence_reversal",
-            {"max_words": 6},
+            {"min_words": 5, "max_words": 7},
             _after_colon,
             (
                 "Reverse this list of words: {}",
@@ -176,7 +177,7 @@ FAMILIES = {
             ("numbers", "lcm"),
             integer=True,
             least=20,
-            keep=lambda item: _product(item) != int(item["answer"]),
+            keep=lambda item: int(item["answer"]) not in (_product(item), max(item["metadata"]["numbers"])),
         ),
         Family(
             "count_bits",
@@ -191,7 +192,8 @@ FAMILIES = {
             ),
             ("numbers", "ones"),
             integer=True,
-            least=11,
+            least=12,
+            reach=20,
         ),
         Family(
             "count_primes",
@@ -206,7 +208,7 @@ FAMILIES = {
             ),
             ("numbers", "primes", "length"),
             integer=True,
-            least=4,
+            least=8,
         ),
         Family(
             "letter_counting",
@@ -221,7 +223,7 @@ FAMILIES = {
             ),
             ("quotes", "occurrences"),
             integer=True,
-            least=3,
+            least=4,
             reach=9,
         ),
         Family(
@@ -250,11 +252,12 @@ FAMILIES = {
             ),
             ("equation", "root"),
             integer=True,
+            least=4,
         ),
         Family(
             "leg_counting",
             "leg_counting",
-            {"min_animals": 2, "max_animals": 4},
+            {"min_animals": 3, "max_animals": 4},
             _animals,
             (
                 "How many legs are there in total if you have {}?",
@@ -264,7 +267,7 @@ FAMILIES = {
             ),
             ("animals", "legs", "total"),
             integer=True,
-            least=12,
+            least=40,
         ),
         Family(
             "prime_factorization",
@@ -309,7 +312,7 @@ FAMILIES = {
         Family(
             "sort_ascending",
             "word_sorting",
-            {"max_words": 6},
+            {"min_words": 5, "max_words": 7},
             _words,
             (
                 "Sort these words in ascending order: {}",
@@ -323,7 +326,7 @@ FAMILIES = {
         Family(
             "sort_descending",
             "word_sorting",
-            {"max_words": 6},
+            {"min_words": 5, "max_words": 7},
             _words,
             (
                 "Sort these words in descending order: {}",
@@ -360,7 +363,7 @@ FAMILIES = {
             ),
             ("decimals", "remaining"),
             integer=True,
-            least=10,
+            least=20,
         ),
     )
 }
@@ -371,8 +374,13 @@ COMPOSITIONS = {
         Composition("double", "Then double it.", ("double",), lambda n: str(2 * n)),
         Composition("square", "Then square it.", ("square",), lambda n: str(n * n), limit=10**4),
         Composition("binary", "Then write it in binary.", ("binary",), lambda n: bin(n)[2:], limit=10**6),
+        Composition("reverse", "Then reverse its digits.", ("backward",), lambda n: str(int(str(n)[::-1]))),
         Composition(
-            "digit_sum", "Then add up its digits.", ("digits", "total"), lambda n: str(sum(map(int, str(n)))), least=10
+            "double_square",
+            "Then square it and double the result.",
+            ("square", "double"),
+            lambda n: str(2 * n * n),
+            limit=10**4,
         ),
     )
 }

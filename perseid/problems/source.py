@@ -163,12 +163,17 @@ def _questions(family: Family, composition: Composition | None, seed: int) -> It
     for block in itertools.count():
         items = reasoning_gym.create_dataset(family.generator, seed=(seed + block) % 2**31, size=2000, **family.config)
         for item in items:
-            if not family.keep(item) or (family.integer and int(item["answer"]) < family.least):
+            if not family.keep(item) or (family.integer and _weak(int(item["answer"]), family.least)):
                 continue
             if composition is None:
                 yield family.slot(item), str(item["answer"])
             elif composition.least <= int(item["answer"]) <= composition.limit:
                 yield family.slot(item), composition.answer(int(item["answer"]))
+
+
+def _weak(answer: int, least: int) -> bool:
+    """Too small to prove much, or a palindrome, which programs that reverse digits hit as well."""
+    return answer < least or (answer > 10 and str(answer) == str(answer)[::-1])
 
 
 def _problem(

@@ -2,7 +2,7 @@
 
 The policy knows these names and no more; which of them solve which questions it must discover. The file is plain Python
 without imports beyond `math`, `re`, `datetime` and `decimal`, because both tiers of the sandbox load its text as prelude.
-A tool refuses what it is not made for with `TypeError` or `ValueError`: a step that cannot run ends its branch.
+A tool refuses what it is not made for with `ValueError`: a step that cannot run ends its branch.
 """
 
 import datetime
@@ -161,7 +161,7 @@ def value(x):
 
 def root(x):
     if type(x) is not dict or "left" not in x:
-        raise TypeError("expected an equation")
+        raise ValueError("expected an equation")
     slope, constant = 0, 0
     for sign, term in re.findall(r"([+-]?) ?([\da-z*]+)", x["left"]):
         number = re.findall(r"\d+", term)
@@ -175,13 +175,13 @@ def root(x):
 
 def legs(x):
     if type(x) is not list or type(x[0]) is not dict:
-        raise TypeError("expected animals")
+        raise ValueError("expected animals")
     return [kind["count"] * _legs_of(kind["animal"]) for kind in x]
 
 
 def occurrences(x):
     if type(x) is not list or len(x) != 2 or type(x[0]) is not str:
-        raise TypeError("expected a letter and a text")
+        raise ValueError("expected a letter and a text")
     return x[1].lower().count(x[0].lower())
 
 
@@ -189,7 +189,7 @@ def backward(x):
     if type(x) is int:
         return int(str(_one(x))[::-1])
     if type(x) not in (str, list):
-        raise TypeError("expected a text, a list or a number")
+        raise ValueError("expected a text, a list or a number")
     return x[::-1]
 
 
@@ -203,7 +203,7 @@ def descending(x):
 
 def length(x):
     if type(x) not in (str, list):
-        raise TypeError("expected a text or a list")
+        raise ValueError("expected a text or a list")
     return len(x)
 
 
@@ -231,13 +231,13 @@ def clock(x):
 
 def weekday(x):
     if type(x) in (int, str, list, dict, decimal.Decimal):
-        raise TypeError("expected a date")
+        raise ValueError("expected a date")
     return "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()[x.weekday()]
 
 
 def remaining(x):
     if type(x) is not list or type(x[0]) is not decimal.Decimal:
-        raise TypeError("expected decimal numbers")
+        raise ValueError("expected decimal numbers")
     return int(180 * (len(x) - 1) - sum(x))
 
 
@@ -249,7 +249,7 @@ def _some(found):
 
 def _integers(x, least, most=99):
     if type(x) is not list or not least <= len(x) <= most or type(x[0]) is not int:
-        raise TypeError("expected whole numbers")
+        raise ValueError("expected whole numbers")
     return x
 
 
@@ -257,7 +257,7 @@ def _one(x):
     if type(x) is list and len(x) == 1:
         x = x[0]
     if type(x) is not int or x < 0:
-        raise TypeError("expected one whole number")
+        raise ValueError("expected one whole number")
     return x
 
 
@@ -269,13 +269,13 @@ def _small(n, limit):
 
 def _text(x):
     if type(x) is not str:
-        raise TypeError("expected a text")
+        raise ValueError("expected a text")
     return x
 
 
 def _list(x):
     if type(x) is not list or type(x[0]) not in (int, str):
-        raise TypeError("expected a list")
+        raise ValueError("expected a list")
     return x
 
 

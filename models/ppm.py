@@ -1,0 +1,156 @@
+"""The process preference model (rStar-Math, section 3.3; spec, section 1.4): the policy with a scalar head, read at the last token.
+
+Trained pairwise (Bradley-Terry on raw logits, each pair weighted by 1 / pairs of its step) with TRL's `RewardTrainer`,
+re-initialised from the round's policy; served as tanh(logit / scale), in (-1, 1), the scale standing in the checkpoint's
+config. An over-long pair is an error, never cut: cutting would lose the step to be scored.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from datasets import Dataset
+from torch.nn.functional import logsigmoid
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast, set_seed
+from trl import RewardConfig, RewardTrainer
+from trl.trainer.reward_trainer import DataCollatorForPreference
+
+from models.checkpoint import weights_hash
+from models.policy import StepProgress
+from perseid import experiment
+
+Progress = Callable[[int, int], None]
+
+
+class PpmScorer:
+    """A `Scorer` over a folder that `train_ppm` wrote."""
+
+    def __init__(self, folder: Path, settings: experiment.Engine) -> None:
+        torch.set_num_threads(settings.threads)
+        self.weights = weights_hash(folder)
+        self.batch = settings.batch
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+        self.model = model.eval().to(self.device)
+
+    async def score(self, prefixes: Sequence[str]) -> list[float]:
+        """One score a prefix, in (-1, 1)."""
+        return self.score_now(prefixes)
+
+    @torch.inference_mode()
+    def score_now(self, prefixes: Sequence[str]) -> list[float]:
+        """`score`, without an event loop."""
+        ids = {prefix: self.tokenizer(prefix, add_special_tokens=False)["input_ids"] for prefix in prefixes}
+        order = sorted(ids, key=lambda prefix: (len(ids[prefix]), prefix))
+        scores: dict[str, float] = {}
+        for start in range(0, len(order), self.batch):
+            chunk = order[start : start + self.batch]
+            batch = self.tokenizer.pad(
+                {"input_ids": [ids[p] for p in chunk]}, padding_side="right", return_tensors="pt"
+            )
+            logits = self.model(**batch.to(self.device)).logits[:, 0]
+            scores.update(zip(chunk, torch.tanh(logits / self.model.config.ppm_scale).tolist(), strict=True))
+        return [scores[prefix] for prefix in prefixes]
+
+
+def train_ppm(
+    pairs: pl.DataFrame,
+    policy: Path,
+    settings: experiment.PpmTraining,
+    out: Path,
+    seed: int,
+    progress: Progress = lambda done, total: None,
+) -> pl.DataFrame:
+    """Train a PPM from the policy in folder `policy` on `pairs` and write it to `out`.
+
+    Args:
+        pairs: columns `prompt`, `chosen`, `rejected`, `weight`, of the training split alone.
+
+    Returns:
+        The loss curve: columns `step`, `loss` (nats a pair), `tokens`.
+    """
+    set_seed(seed % 2**32)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(policy)
+    model = AutoModelForSequenceClassification.from_pretrained(policy, num_labels=1, dtype=torch.float32)
+    model.config.ppm_scale = settings.scale
+    torch.nn.init.normal_(model.score.weight, 5e-7, 1e-6)  # the reference's head (spec, section 1.4)
+    steps = max(1, settings.epochs * -(-pairs.height // settings.batch)) if pairs.height else 0
+    curve: list[dict[str, Any]] = []
+    if steps:
+        trainer = _PairTrainer(
+            model=model,
+            args=_arguments(settings, out, seed),
+            train_dataset=Dataset.from_list([_encode(tokenizer, row) for row in pairs.iter_rows(named=True)]),
+            processing_class=tokenizer,
+            data_collator=_PairCollator(pad_token_id=tokenizer.pad_token_id),
+            callbacks=[StepProgress(steps, progress)],
+        )
+        trainer.train()
+        curve = [row for row in trainer.state.log_history if "loss" in row]
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    return pl.DataFrame(
+        {
+            "step": [int(row["step"]) for row in curve],
+            "loss": [float(row["loss"]) for row in curve],
+            "tokens": [int(row.get("num_tokens", 0)) for row in curve],
+        },
+        schema={"step": pl.Int64, "loss": pl.Float64, "tokens": pl.Int64},
+    )
+
+
+def score_pairs(pairs: pl.DataFrame, scorer: PpmScorer) -> pl.DataFrame:
+    """Scores of both sides of each pair: columns `pair_id`, `split`, `score_chosen`, `score_rejected`."""
+    chosen = scorer.score_now((pairs["prompt"] + pairs["chosen"]).to_list())
+    rejected = scorer.score_now((pairs["prompt"] + pairs["rejected"]).to_list())
+    return pairs.select("pair_id", "split").with_columns(
+        pl.Series("score_chosen", chosen, dtype=pl.Float64), pl.Series("score_rejected", rejected, dtype=pl.Float64)
+    )
+
+
+def _encode(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any]) -> dict[str, Any]:
+    ids = {
+        f"{side}_ids": tokenizer(row["prompt"] + row[side], add_special_tokens=False)["input_ids"]
+        for side in ("chosen", "rejected")
+    }
+    return {**ids, "margin": float(row["weight"])}
+
+
+class _PairCollator(DataCollatorForPreference):
+    """TRL's collator; its one number a pair carries our weight."""
+
+
+class _PairTrainer(RewardTrainer):
+    """TRL's trainer with the pair's weight in the loss (Bradley-Terry, weighted mean)."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # type: ignore[no-untyped-def]
+        weight = inputs.pop("margin")
+        outputs = model(**inputs, use_cache=False)
+        chosen, rejected = torch.chunk(outputs.logits.squeeze(-1), chunks=2)
+        loss = -(weight * logsigmoid(chosen - rejected)).sum() / weight.sum()
+        return (loss, outputs) if return_outputs else loss
+
+
+def _arguments(settings: experiment.PpmTraining, out: Path, seed: int) -> RewardConfig:
+    return RewardConfig(
+        output_dir=str(out),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=2,
+        max_length=None,
+        logging_steps=5,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=False,
+        gradient_checkpointing=False,
+        dataloader_pin_memory=False,
+        seed=seed % 2**32,
+        data_seed=seed % 2**32,
+    )

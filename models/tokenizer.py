@@ -1,0 +1,39 @@
+"""The small policy's tokenizer: byte-level BPE whose merges may span words, so that a step is a few tokens.
+
+Digits stay single tokens, so that no number is a word of its own; the delimiters of the prompt are special tokens, so that
+the tokens of a prefix never depend on what follows it. Trained on the teacher's texts alone (round 0).
+"""
+
+from collections.abc import Sequence
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+PAD = "<|pad|>"
+
+
+def train_tokenizer(texts: Sequence[str], vocab_size: int, delimiters: Sequence[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer of at most `vocab_size` tokens; `delimiters` are kept whole, the last one ends a text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"\d|\n|[,:.?\"]"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[PAD, *delimiters],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+        min_frequency=4,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=delimiters[-1],
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
