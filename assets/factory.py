@@ -12,6 +12,7 @@ import polars as pl
 
 from assets import evaluation, pairs, plots, policy, ppm, problems, trajectories, verified
 from assets.graph import unroll
+from assets.registry import CHECKPOINTS, newest
 from assets.tracking import Tracking
 from assets.work import Clock, Machines, Made, Plan, Reporter, Work, attempting
 from perseid.artifacts import Manifest, Store
@@ -27,7 +28,6 @@ MAKERS: dict[str, Callable[[Work], Made]] = {
     "ppm": ppm.make,
     "evaluation": evaluation.make,
 }
-REGISTERED = ("policy", "ppm")  # checkpoints that get a registered version, aliases `round-NN` and `candidate`
 SEARCHING, TRAINING = "search", "training"  # pools: how many runs at a time may use the machine so
 POOLS = {"trajectories": SEARCHING, "policy": TRAINING, "control": TRAINING, "ppm": TRAINING}
 SHOWN_ROWS = 40
@@ -66,7 +66,7 @@ def asset_of(plan: Plan) -> dg.AssetsDefinition:
             versions = {key: manifest.version for key, manifest in work.inputs.items()}
             manifest = work.draft.publish(node.code_version, versions, clock.facts(work, result))
             tell(work, manifest, result)
-            number = register(work, manifest, tracking) if node.stage in REGISTERED else None
+            number = newest(store, manifest, tracking) if node.stage in CHECKPOINTS else None
         return dg.MaterializeResult(
             data_version=dg.DataVersion(manifest.version),
             metadata=metadata(manifest, result, work.tracked.url, number),
@@ -92,21 +92,6 @@ def tell(work: Work, manifest: Manifest, made: Made) -> None:
         work.tracked.curve(name, points)
     for name, png in made.pictures.items():
         work.tracked.picture(name, png)
-
-
-def register(work: Work, manifest: Manifest, tracking: Tracking) -> str:
-    """Register the checkpoint under its data version; the round's alias names it."""
-    model, folder = model_name(work.experiment.name, work.plan.node.stage), work.store.folder(manifest, "model")
-    tags = {"artifact": f"perseid://{manifest.key}", "round": str(work.round)}
-    number = tracking.register(model, folder, manifest.version, tags, work.tracked.run_id)
-    for alias in (f"round-{work.round:02d}", "candidate"):
-        tracking.alias(model, alias, manifest.version)
-    return number
-
-
-def model_name(experiment: str, stage: str) -> str:
-    """The registered model of a stage: names may hold neither "/" nor ":"."""
-    return f"{experiment}-{stage}"
 
 
 def metadata(manifest: Manifest, made: Made, tracked_url: str, registered: str | None) -> dict[str, Any]:

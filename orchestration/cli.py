@@ -15,6 +15,7 @@ from rich.console import Console
 from perseid.errors import UserError
 
 INTERRUPTED = 130
+TABLE_WIDTH = 110  # characters
 
 app = typer.Typer(
     name="python -m orchestration",
@@ -47,7 +48,7 @@ def evolve(
     from orchestration.report import next_commands, table_of
 
     started, (loaded, places) = time.monotonic(), located(experiment, root, seed)
-    plan, console = units_in(graph_of(loaded, rounds)), Console(highlight=False)
+    plan, console = units_in(graph_of(loaded, rounds)), wide_console()
     places.prepare()
     with quiet_libraries(), Screen(console, plan, len(loaded.rounds)) as screen:
         done = run(loaded, places, screen, rounds)
@@ -72,7 +73,7 @@ def status(experiment: ExperimentName, json_: Json = False, seed: Seed = None, r
     if json_:
         print_json(report.status(loaded, store))
     else:
-        Console(highlight=False).print(report.table_of(loaded, store))
+        wide_console().print(report.table_of(loaded, store))
 
 
 @app.command()
@@ -89,7 +90,8 @@ def query(
     """Ask the artifacts: a query by name, or SQL of your own over views such as problems, nodes, verified, lineage."""
     from orchestration import questions
 
-    questions.answer(store_of(root), sql_or_name, questions.parameters(param or [], experiment), limit, json_)
+    values = questions.parameters(param or [], sql_or_name, experiment)
+    questions.answer(store_of(root), sql_or_name, values, limit, json_)
 
 
 @app.command()
@@ -111,19 +113,19 @@ def promote(
     root: Root = None,
 ) -> None:
     """Make a round's policy the champion, whatever the gate said."""
-    from orchestration.gate import promote as decide
+    from orchestration import champions
 
-    loaded, places = located(experiment, root)
-    typer.echo(decide(loaded, places, round_number).reason)
+    champion = champions.promote(*located(experiment, root), round_number)
+    typer.echo(f"champion: {champion.key}@{champion.version}")
 
 
 @app.command()
 def rollback(experiment: ExperimentName, root: Root = None) -> None:
     """Give the champion's place back to the champion before it."""
-    from orchestration.gate import rollback as decide
+    from orchestration import champions
 
-    loaded, places = located(experiment, root)
-    typer.echo(decide(loaded, places).reason)
+    champion = champions.rollback(*located(experiment, root))
+    typer.echo(f"champion: {champion.key}@{champion.version}")
 
 
 @app.command()
@@ -174,6 +176,12 @@ def units_in(graph):  # type: ignore[no-untyped-def]
     from assets.freshness import units
 
     return list(units(graph))
+
+
+def wide_console() -> Console:
+    """Wide enough for the table of rounds, whatever the terminal says."""
+    screen = Console(highlight=False)
+    return screen if screen.width >= TABLE_WIDTH else Console(highlight=False, width=TABLE_WIDTH)
 
 
 def print_json(value: Any) -> None:

@@ -81,7 +81,7 @@ class Places:
 
 
 def experiment_file(name: str) -> Path:
-    """The file that `name` means: a path, or a name in `experiments/`. Raises `UserError` listing the names there are."""
+    """The file that `name` means: a path, or a name in `experiments/`. Raises `UserError` listing those there are."""
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         return Path(name)
     path = EXPERIMENTS / f"{name}.yaml"

@@ -1,7 +1,7 @@
 """What `evolve` shows while it runs: on a terminal a line that moves, elsewhere a plain line now and then.
 
-Time left is the work left times the pace so far; the work of a stage is its usual share of a round, corrected by what it
-took in the rounds before. It is an estimate, and says "about".
+Time left is the work left times the pace so far; the work of a stage is its usual share of a round, corrected by what
+it took in the rounds before. It is an estimate, and says "about".
 """
 
 import time

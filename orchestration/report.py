@@ -11,9 +11,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from assets.champion import Ledger
 from assets.freshness import survey
 from assets.graph import Graph, Node, key_of, unroll
+from perseid import gate
 from perseid.artifacts import Manifest, Store
 from perseid.experiment import Experiment
 
@@ -22,7 +22,7 @@ CONTROL = "control "  # before the name of a metric of the control arm
 
 @dataclass(frozen=True)
 class RoundStatus:
-    """`metrics`: value, low, high, n by name (the control's under `control …`). `artifacts`: version and fresh by stage."""
+    """`metrics`: value, low, high, n by name, the control's under `control …`. `artifacts`: version, fresh by stage."""
 
     round: int
     metrics: dict[str, dict[str, float]]
@@ -52,10 +52,11 @@ def round_status(
 
 
 def artifact_status(node: Node, state: dict[str, Manifest | None], store: Store) -> dict[str, Any]:
-    """Of a sharded asset `version` lists the shards' versions, in order."""
-    versions = [manifest.version if (manifest := store.current(key)) else None for key in node.artifacts]
-    fresh = all(state[key] is not None for key in node.artifacts)
-    return {"version": versions if node.shards else versions[0], "fresh": fresh}
+    """Of a sharded asset `version` joins the shards' versions, in order; null while one is missing."""
+    found = [store.current(key) for key in node.artifacts]
+    versions = [manifest.version for manifest in found if manifest is not None]
+    whole = ",".join(versions) if len(versions) == len(found) else None
+    return {"version": whole, "fresh": all(state[key] is not None for key in node.artifacts)}
 
 
 def metrics_of(store: Store, key: str) -> dict[str, dict[str, float]]:
@@ -72,7 +73,7 @@ def metrics_of(store: Store, key: str) -> dict[str, dict[str, float]]:
 
 def status(experiment: Experiment, store: Store) -> dict[str, Any]:
     """The shape of `status --json`."""
-    champion = Ledger.of(store, experiment.name).champion
+    champion = gate.champion(store, experiment.name)
     rounds = [
         {
             "round": r.round,
@@ -89,24 +90,31 @@ def status(experiment: Experiment, store: Store) -> dict[str, Any]:
 def table_of(experiment: Experiment, store: Store) -> RenderableType:
     """The table per round, and what is to be said below it."""
     k, rounds = experiment.evaluation.samples, rounds_of(experiment, store)
-    table = Table(title=experiment.name, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=f"{experiment.name}: held-out problems solved, %", title_justify="left", box=None, pad_edge=False
+    )
     shown = {
-        "pass@1": "greedy pass@1, %",
-        **({f"{CONTROL}pass@1": "control, %"} if experiment.control else {}),
+        "pass@1": f"pass@1 [{100 * experiment.evaluation.confidence:.0f} %]",
+        **({f"{CONTROL}pass@1": "control"} if experiment.control else {}),
         f"pass@{k}": f"pass@{k}",
         f"maj@{k}": f"maj@{k}",
-        f"ppm_best@{k}": f"PPM best@{k}",
+        f"ppm_best@{k}": f"PPM@{k}",
         "mcts": "MCTS",
     }
     for heading in ("round", *shown.values(), "trajectories", "pairs", "tokens", "seconds", ""):
-        table.add_column(heading, justify="right", overflow="fold")
+        table.add_column(heading, justify="right", no_wrap=True)
     for r in rounds:
-        cells = [share(r.metrics.get(name), interval=name.endswith("pass@1")) for name in shown]
+        cells = [share(r.metrics.get(name), interval=name == "pass@1") for name in shown]
         made = [rows_of(experiment, store, r.round, stage) for stage in ("verified", "pairs")]
-        stale = sum(not artifact["fresh"] for artifact in r.artifacts.values())
-        fresh = f"{stale} of {len(r.artifacts)} not made or stale" if stale else ""
-        table.add_row(str(r.round), *cells, *made, f"{r.tokens:,}", f"{r.seconds:.0f}", Text(fresh, style="yellow"))
+        table.add_row(str(r.round), *cells, *made, f"{r.tokens:,}", f"{r.seconds:.0f}", Text(staleness(r), "yellow"))
     return Group(table, *(Text(line) for line in remarks(experiment, store, rounds)))
+
+
+def staleness(r: RoundStatus) -> str:
+    """What of a round is not there, or not of the present inputs and code; "" when all is."""
+    missing = sum(artifact["version"] is None for artifact in r.artifacts.values())
+    stale = sum(not artifact["fresh"] for artifact in r.artifacts.values()) - missing
+    return ", ".join(f"{count} {what}" for count, what in ((missing, "missing"), (stale, "stale")) if count)
 
 
 def remarks(experiment: Experiment, store: Store, rounds: list[RoundStatus]) -> list[str]:
@@ -126,9 +134,15 @@ def remarks(experiment: Experiment, store: Store, rounds: list[RoundStatus]) -> 
         lines.append(f"Verified, but wrong on fresh instances: {100 * wrong['value']:.1f} % of {wrong['n']} programs")
     if pairs := last.get("ppm_pair_accuracy"):
         lines.append(f"PPM right on {share(pairs)} % of {pairs['n']} held-out pairs")
-    champion = Ledger.of(store, experiment.name).champion
-    lines.append(f"Champion: {champion.key} ({champion.version}), {champion.reason}" if champion else "No champion yet")
-    return lines
+    return [*lines, champion_line(store, experiment.name)]
+
+
+def champion_line(store: Store, experiment: str) -> str:
+    state = gate.state(store, experiment)
+    if state.champion is None:
+        return "No champion yet"
+    events = [e for e in state.history if (e.key, e.version) == (state.champion.key, state.champion.version)]
+    return f"Champion: {state.champion.key} ({state.champion.version}): {events[-1].reason}"
 
 
 def next_commands(experiment: str, name: str, last: int) -> list[str]:

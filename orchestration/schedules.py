@@ -1,4 +1,4 @@
-"""One schedule an experiment: at each tick it starts what is missing of the round in progress, or says why it does not.
+"""One schedule an experiment: each tick starts what is missing of the round in progress, or says why it does not.
 
 Missing shards are asked for one run each; when all are there, one run makes the rest of the round. A tick while a run of
 the experiment is active does nothing, whoever started that run: runs from the UI are known by their asset selection, an

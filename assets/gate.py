@@ -1,0 +1,91 @@
+"""The gate at work: scores of the candidate and of the champion on the same problems, the decision, the aliases.
+
+The rule is `perseid.gate`; the champion's scores come from the evaluation that read its very version. A champion that
+was judged on other held-out problems cannot be compared with, and gives way.
+"""
+
+import polars as pl
+
+from assets.graph import key_of
+from assets.registry import champion_alias
+from assets.tracking import Tracking
+from perseid import gate
+from perseid.artifacts import Manifest, Store
+from perseid.errors import UserError
+from perseid.experiment import Experiment
+
+
+def settle(store: Store, experiment: Experiment, evaluation: Manifest, tracking: Tracking) -> gate.Decision:
+    """Decide on the policy that `evaluation` judged, write it down, and let the alias follow."""
+    policy = judged_policy(evaluation)
+    decision = decided(store, experiment, evaluation, policy)
+    champion = gate.apply(store, experiment.name, policy, decision).champion
+    if champion is not None:
+        champion_alias(store, experiment.name, champion, tracking)
+    return decision
+
+
+def is_settled(store: Store, experiment: Experiment, evaluation: Manifest) -> bool:
+    """Whether the gate has spoken on the policy of this evaluation; a kill may come between the two."""
+    policy = judged_policy(evaluation)
+    history = gate.state(store, experiment.name).history
+    return any((event.key, event.version) == (policy.key, policy.version) and not event.forced for event in history)
+
+
+def decided(store: Store, experiment: Experiment, evaluation: Manifest, policy: gate.Holder) -> gate.Decision:
+    champion = gate.champion(store, experiment.name)
+    if champion is None or champion == policy:
+        return gate.decide([], None, seed=experiment.seed)
+    rival = evaluation_of(store, champion)
+    both = None if rival is None else paired(greedy(store, evaluation), greedy(store, rival))
+    if both is None:
+        return gate.Decision(verdict="promote", reason="the champion was judged on other held-out problems")
+    settings = {"seed": experiment.seed, "confidence": experiment.gate.confidence}
+    return gate.decide(both["correct"], both["champion"], samples=experiment.evaluation.bootstrap_samples, **settings)
+
+
+def judged_policy(evaluation: Manifest) -> gate.Holder:
+    key = evaluation.key.removesuffix("/evaluation") + "/policy"
+    return gate.Holder(key=key, version=evaluation.inputs[key])
+
+
+def evaluation_of(store: Store, policy: gate.Holder) -> Manifest | None:
+    """The newest evaluation that read this version of the policy."""
+    key = policy.key.removesuffix("/policy") + "/evaluation"
+    found = [store.manifest(key, version) for version in store.versions(key)]
+    judged = [manifest for manifest in found if manifest.inputs.get(policy.key) == policy.version]
+    return max(judged, key=lambda manifest: (manifest.created, manifest.version), default=None)
+
+
+def greedy(store: Store, evaluation: Manifest) -> pl.DataFrame:
+    """Whether the policy's greedy answer to each held-out problem is right: problem_id, correct."""
+    rows = store.read(evaluation, "evaluations")
+    mine = rows.filter((pl.col("arm") == "policy") & (pl.col("decoding") == "greedy"))
+    return mine.select("problem_id", "correct").sort("problem_id")
+
+
+def paired(candidate: pl.DataFrame, champion: pl.DataFrame) -> pl.DataFrame | None:
+    """Both verdicts a problem, None unless the problems are the same."""
+    if candidate["problem_id"].to_list() != champion["problem_id"].to_list():
+        return None
+    return candidate.with_columns(champion["correct"].alias("champion"))
+
+
+def promote(store: Store, experiment: Experiment, round_number: int, tracking: Tracking) -> gate.Holder:
+    """Make the present policy of a round champion. Raises `UserError` when there is none."""
+    last = len(experiment.rounds)
+    if not 0 <= round_number <= last:
+        raise UserError(experiment.name, "round", f"expected a number in [0, {last}], found {round_number}")
+    state = gate.promote(store, experiment.name, key_of(experiment.name, round_number, "policy"))
+    return _followed(store, experiment, state, tracking)
+
+
+def rollback(store: Store, experiment: Experiment, tracking: Tracking) -> gate.Holder:
+    """Give the place back to the champion before. Raises `UserError` when there was none."""
+    return _followed(store, experiment, gate.rollback(store, experiment.name), tracking)
+
+
+def _followed(store: Store, experiment: Experiment, state: gate.State, tracking: Tracking) -> gate.Holder:
+    assert state.champion is not None
+    champion_alias(store, experiment.name, state.champion, tracking)
+    return state.champion

@@ -1,0 +1,16 @@
+"""`promote` and `rollback`: the user's word over the gate's, with the MLflow alias following."""
+
+from assets import gate
+from orchestration.places import Places
+from orchestration.tracking import MlflowTracking
+from perseid.artifacts import Store
+from perseid.experiment import Experiment
+from perseid.gate import Holder
+
+
+def promote(experiment: Experiment, places: Places, round_number: int) -> Holder:
+    return gate.promote(Store(places.root), experiment, round_number, MlflowTracking(folder=str(places.mlflow)))
+
+
+def rollback(experiment: Experiment, places: Places) -> Holder:
+    return gate.rollback(Store(places.root), experiment, MlflowTracking(folder=str(places.mlflow)))

@@ -1,0 +1,132 @@
+"""`query` and `lineage` on a terminal, and as JSON for scripts."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from perseid.artifacts import Store
+from perseid.errors import UserError
+from perseid.lineage import Ancestor, ancestors
+from perseid.queries import VIEWS, named, run_query
+
+WIDE = 60  # characters of a cell
+
+
+def parameters(pairs: Sequence[str], sql_or_name: str | None, experiment: str | None) -> dict[str, Any]:
+    """`NAME=VALUE` as the query takes them: JSON where it is, else text."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise UserError("query", pair, "expected --param NAME=VALUE")
+        values[name] = plain(text)
+    if experiment is not None:
+        if sql_or_name not in named():
+            raise UserError("query", "--experiment", "is for named queries; in SQL: where experiment = '…'")
+        values["experiment"] = experiment
+    return values
+
+
+def plain(text: str) -> Any:
+    """A number, true, false or null if it is one, else the text itself."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    return text if isinstance(value, dict | list) else value
+
+
+def answer(store: Store, sql_or_name: str | None, values: dict[str, Any], limit: int, as_json: bool) -> None:
+    if sql_or_name is None:
+        return catalogue(as_json)
+    found = run_query(store, sql_or_name, values)
+    if as_json:
+        print(json.dumps(found.to_dicts(), indent=2, default=str))
+    else:
+        shown = found.head(limit) if limit else found
+        console().print(framed(shown))
+        if shown.height < found.height:
+            console().print(f"{found.height - shown.height} more rows; --limit 0 prints all")
+    return None
+
+
+def catalogue(as_json: bool) -> None:
+    """The named queries with what they take, and the views for SQL."""
+    rows = [
+        {
+            "name": query.name,
+            "description": query.description,
+            "parameters": {p.name: "required" if p.required else p.default for p in query.parameters},
+        }
+        for query in named().values()
+    ]
+    if as_json:
+        print(json.dumps({"queries": rows, "views": list(VIEWS)}, indent=2))
+        return
+    table = Table("query", "what it answers", "--param", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(row["name"], row["description"], " ".join(f"{k}={v}" for k, v in row["parameters"].items()))
+    console().print(table)
+    console().print(f"\nViews for SQL: {', '.join(VIEWS)}")
+
+
+def trace(store: Store, artifact: str, as_json: bool) -> None:
+    tree = ancestors(store, artifact)
+    if as_json:
+        print(json.dumps(as_dict(tree), indent=2))
+    else:
+        console().print(as_tree(tree))
+
+
+def as_dict(ancestor: Ancestor) -> dict[str, Any]:
+    """`repeated` ancestors stand in full elsewhere in the tree."""
+    return {
+        "key": ancestor.key,
+        "version": ancestor.version,
+        "current": ancestor.current,
+        "repeated": ancestor.repeated,
+        "inputs": [as_dict(parent) for parent in ancestor.parents],
+    }
+
+
+def as_tree(ancestor: Ancestor, into: Tree | None = None) -> Tree:
+    label = Text.assemble(f"perseid://{ancestor.key}", (f"@{ancestor.version}", "dim"), (note(ancestor), "yellow"))
+    node = Tree(label) if into is None else into.add(label)
+    for parent in ancestor.parents:
+        as_tree(parent, node)
+    return node
+
+
+def note(ancestor: Ancestor) -> str:
+    if ancestor.manifest is None:
+        return "  (gone from the store)"
+    if ancestor.repeated:
+        return "  (see above)"
+    return "" if ancestor.current else "  (not the current version)"
+
+
+def framed(frame: pl.DataFrame) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name, dtype in frame.schema.items():
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
+    for row in frame.iter_rows():
+        table.add_row(*(cell(value) for value in row))
+    return table
+
+
+def cell(value: Any) -> Text:
+    """Shares keep three digits; long texts are cut."""
+    text = "–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+    return Text(text if len(text) <= WIDE else f"{text[: WIDE - 1]}…")
+
+
+def console() -> Console:
+    """As wide as the table when it goes into a file."""
+    screen = Console(highlight=False)
+    return screen if screen.is_terminal else Console(highlight=False, width=240)
