@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from perseid.artifacts import Store
-from perseid.artifacts.disk import replace_file, writing
+from perseid.artifacts.disk import make_folder, replace_file, writing
 from perseid.errors import UserError
 from perseid.lineage import locate
 from perseid.metrics import paired_difference
@@ -165,7 +165,7 @@ def _change(store: Store, experiment: str, change: Callable[[State], State]) -> 
     """Read, change and replace the file while no other process does."""
     path = store.root / experiment / FILE
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         lock = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -21,13 +21,21 @@ FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def hidden_folder(parent: Path) -> Iterator[Path]:
     """A new folder that only `sweep` can see; what is left of it at the end is removed."""
     with writing(parent):
-        parent.mkdir(parents=True, exist_ok=True)
+        make_folder(parent)
         path, lock = _locked_folder(parent)
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
         os.close(lock)
+
+
+def make_folder(path: Path) -> None:
+    """Make `path` and the folders above it, durably."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync(path.parent)
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -39,7 +39,7 @@ class Draft:
         """Validate `df` as the table `name` and write it. Raises `UserError` (`tables.TableError` for its rows)."""
         from perseid import tables  # loads pandera, which readers do without
 
-        self.frames[name] = tables.validate(name, df)
+        self.frames[name] = tables.validate(name, df, f"{self.key}/{name}.parquet")
         path = self.path(f"{name}.parquet")
         with writing(path):
             path.write_bytes(tables.parquet_bytes(name, df))
@@ -56,7 +56,7 @@ class Draft:
         """
         from perseid import tables
 
-        tables.relate(self.frames)
+        tables.relate(self.frames, self.key)
         with writing(self.place):
             manifest = self._manifest(code_version, inputs, facts or Facts())
             final = self.place / manifest.version

@@ -13,21 +13,25 @@ from perseid.tables.schemas import SCHEMAS
 ROW_GROUP: Final = 131_072  # rows: about what one DuckDB thread takes at a time
 
 
+OF_A_COLUMN: Final = {
+    "column_in_dataframe": "missing column",
+    "column_in_schema": "unknown column",
+    "column_ordered": "column out of order",
+}
+
+
 class TableError(UserError):
     """A table that breaks its schema. `failure_cases`: one row a failure; `counts`: failures by "column: check"."""
 
     def __init__(self, where: object, failure_cases: pl.DataFrame) -> None:
         self.failure_cases = failure_cases
-        by_check = (
-            failure_cases.group_by("column", "check")
-            .len()
-            .sort("len", "column", "check", descending=[True, False, False])
-        )
-        self.counts = {f"{column}: {check}": count for column, check, count in by_check.iter_rows()}
+        checks = failure_cases.group_by("column", "check", maintain_order=True).len()
+        self.counts = {f"{column}: {check}": count for column, check, count in checks.iter_rows()}
         first = failure_cases.row(0, named=True)
-        case = f", first {first['failure_case']!r:.120} in row {first['index']}"
-        broken = "; ".join(f"{name} ({count})" for name, count in self.counts.items())
-        super().__init__(where, str(first["column"]), f"rows break their schema: {broken}{case}")
+        row = "" if first["index"] is None else f" in row {first['index']}"
+        key = str(first["column"])
+        found = ", ".join(f"{name.removeprefix(key + ': ')} ({count})" for name, count in self.counts.items())
+        super().__init__(where, key, f"{found}; first: {str(first['failure_case'])[:120]}{row}")
 
 
 class Relation(NamedTuple):
@@ -53,19 +57,19 @@ RELATIONS: Final = (
 )
 
 
-def validate(name: str, df: pl.DataFrame) -> pl.DataFrame:
-    """`df`, unchanged, if it keeps the schema of the table `name`. Raises `TableError`."""
+def validate(name: str, df: pl.DataFrame, where: object = None) -> pl.DataFrame:
+    """`df`, unchanged, if it keeps the schema of the table `name`. Raises `TableError`, which names `where`."""
     try:
         return SCHEMAS[name].validate(df, lazy=True)
     except SchemaErrors as error:
-        raise TableError(f"table {name}", _failures(error.failure_cases)) from None
+        raise TableError(where or f"table {name}", _told(name, _failures(error.failure_cases))) from None
 
 
-def relate(tables: Mapping[str, pl.DataFrame]) -> None:
+def relate(tables: Mapping[str, pl.DataFrame], where: object = None) -> None:
     """Check what holds between the tables of one artifact. Raises `TableError` naming the first relation broken."""
     for relation in RELATIONS:
         if relation.child in tables and relation.parent in tables:
-            _check(relation, tables[relation.child], tables[relation.parent])
+            _check(relation, tables[relation.child], tables[relation.parent], where or f"table {relation.child}")
 
 
 def columns_of(name: str) -> dict[str, pl.DataType]:
@@ -86,7 +90,7 @@ def parquet_bytes(name: str, df: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _check(relation: Relation, child: pl.DataFrame, parent: pl.DataFrame) -> None:
+def _check(relation: Relation, child: pl.DataFrame, parent: pl.DataFrame, where: object) -> None:
     if relation.optional:
         child = child.filter(pl.col(relation.columns[-1]) != "")
     lost = child.select(relation.columns).join(
@@ -96,7 +100,25 @@ def _check(relation: Relation, child: pl.DataFrame, parent: pl.DataFrame) -> Non
         cases = [", ".join(map(str, row)) for row in lost.iter_rows()]
         column, check = relation.columns[-1], f"{relation.meaning} (in {relation.parent})"
         failures = [{"column": column, "check": check, "failure_case": case, "index": None} for case in cases]
-        raise TableError(f"table {relation.child}", _failures(pl.DataFrame(failures)))
+        raise TableError(where, _failures(pl.DataFrame(failures)))
+
+
+def _told(name: str, failures: pl.DataFrame) -> pl.DataFrame:
+    """pandera's words for faults of the whole table put as faults of its columns, follow-up faults left out."""
+    column, check, case = pl.col("column"), pl.col("check"), pl.col("failure_case")
+    mistyped = failures.filter(check.str.starts_with("dtype("))["column"].implode()
+    return failures.filter(check.str.starts_with("dtype(") | ~column.is_in(mistyped)).with_columns(
+        column=pl.when(check.is_in(list(OF_A_COLUMN)))
+        .then(case)
+        .when(check == "multiple_fields_uniqueness")
+        .then(pl.lit(", ".join(key_of(name))))
+        .when(column == SCHEMAS[name].__name__)
+        .then(pl.lit("row"))
+        .otherwise(column),
+        check=check.replace(
+            OF_A_COLUMN | {"multiple_fields_uniqueness": "not unique", "not_nullable": "null"}
+        ).str.replace(r"^dtype\('(.*)'\)$", "expected $1"),
+    )
 
 
 def _failures(cases: pl.DataFrame) -> pl.DataFrame:
