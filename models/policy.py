@@ -1,9 +1,9 @@
 """The policy: a small Llama bootstrapped from nothing in round 0, and supervised fine-tuning from there in every round.
 
 SFT is TRL's `SFTTrainer`, loss on the response alone, from the *base* each round (rStar-Math; spec, section 1.3). An
-example that does not fit the context is an error, never cut: cutting would lose the very tail that is learnt. Budgets are
-optimiser steps, never seconds, so that arms are comparable. The same examples, settings and seed on the same machine give
-the same weights.
+example that does not fit the context is an error, never cut: cutting would lose the very tail that is learnt. Budgets
+are optimiser steps, never seconds, so that arms are comparable. The same examples, settings and seed on the same
+machine give the same weights.
 """
 
 from collections.abc import Callable
@@ -129,7 +129,7 @@ def _curve(trainer: SFTTrainer, settings: experiment.PolicyTraining) -> pl.DataF
     )
 
 
-class StepProgress(TrainerCallback):
+class StepProgress(TrainerCallback):  # type: ignore[misc]
     """Tells `progress` after every optimiser step."""
 
     def __init__(self, total: int, progress: Progress) -> None:

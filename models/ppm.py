@@ -1,8 +1,9 @@
-"""The process preference model (rStar-Math, section 3.3; spec, section 1.4): the policy with a scalar head, read at the last token.
+"""The process preference model (PPM; rStar-Math, section 3.3; spec, section 1.4): a policy with a scalar head.
 
-Trained pairwise (Bradley-Terry on raw logits, each pair weighted by 1 / pairs of its step) with TRL's `RewardTrainer`,
-re-initialised from the round's policy; served as tanh(logit / scale), in (-1, 1), the scale standing in the checkpoint's
-config. An over-long pair is an error, never cut: cutting would lose the step to be scored.
+The score is read at the last token. Trained pairwise (Bradley-Terry on raw logits, each pair weighted by 1 / pairs of
+its step) with TRL's `RewardTrainer`, re-initialised from the round's policy; served as tanh(logit / scale), in (-1,
+1), the scale standing in the checkpoint's config. An over-long pair is an error, never cut: cutting would lose the
+step to be scored.
 """
 
 from collections.abc import Callable, Sequence
@@ -119,11 +120,11 @@ def _encode(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any]) -> dict[str
     return {**ids, "margin": float(row["weight"])}
 
 
-class _PairCollator(DataCollatorForPreference):
+class _PairCollator(DataCollatorForPreference):  # type: ignore[misc]
     """TRL's collator; its one number a pair carries our weight."""
 
 
-class _PairTrainer(RewardTrainer):
+class _PairTrainer(RewardTrainer):  # type: ignore[misc]
     """TRL's trainer with the pair's weight in the loss (Bradley-Terry, weighted mean)."""
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # type: ignore[no-untyped-def]

@@ -1,7 +1,7 @@
 """The small policy's tokenizer: byte-level BPE whose merges may span words, so that a step is a few tokens.
 
-Digits stay single tokens, so that no number is a word of its own; the delimiters of the prompt are special tokens, so that
-the tokens of a prefix never depend on what follows it. Trained on the teacher's texts alone (round 0).
+Digits stay single tokens, so that no number is a word of its own; the delimiters of the prompt are special tokens, so
+that the tokens of a prefix never depend on what follows it. Trained on the teacher's texts alone (round 0).
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,10 @@
 """The embedded engine: a `transformers` causal model continues prompts in this process, in dynamic batches.
 
-Requests are sorted by length and decoded together; requests with the same prompt share one prefill; finished sequences leave
-the batch. Every token is drawn by inverse transform from a uniform number that is a hash of the request's seed and the
-position, so a request's randomness does not depend on who shares its batch. Its floating point still may: the same *list* of
-requests gives the same answers on the same machine and thread count, the same request in another list nearly always.
+Requests are sorted by length and decoded together; requests with the same prompt share one prefill; finished
+sequences leave the batch. Every token is drawn by inverse transform from a uniform number that is a hash of the
+request's seed and the position, so a request's randomness does not depend on who shares its batch. Its floating point
+still may: the same *list* of requests gives the same answers on the same machine and thread count, the same request
+in another list nearly always.
 """
 
 import itertools
@@ -66,7 +67,7 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def _decode(self, rows: list["_Row"]) -> None:
-        """Fill `row.tokens` of rows sorted by prompt: one prefill a distinct prompt, then a token a step for all alive."""
+        """Fill `row.tokens` of rows sorted by prompt: one prefill a distinct prompt, then a token a step."""
         logits, cache, mask, alive = self._prefill(rows)
         context = self.model.config.max_position_embeddings
         for position in itertools.count():
@@ -91,7 +92,7 @@ class TransformersEngine:
             logits = output.logits[:, -1]
 
     def _prefill(self, rows: list["_Row"]) -> tuple[torch.Tensor, DynamicCache, torch.Tensor, list["_Row"]]:
-        """Logits `[B, V]`, cache and mask `[B, T]` of the prompts, left-padded; each distinct prompt is computed once."""
+        """Logits `[B, V]`, cache and mask `[B, T]` of the prompts, left-padded; each distinct one computed once."""
         distinct = list(dict.fromkeys(row.prompt for row in rows))
         width = max(map(len, distinct))
         ids = torch.tensor([(0,) * (width - len(p)) + p for p in distinct], device=self.device)
@@ -134,7 +135,7 @@ class _Row:
 
 
 def _draw(logits: torch.Tensor, rows: Sequence[_Row], position: int) -> torch.Tensor:
-    """One token a row, `[B]`: the most likely at temperature 0, else by inverse transform of a hashed uniform number."""
+    """One token a row, `[B]`: the most likely at temperature 0, else by inverse transform."""
     temperature = torch.tensor([row.request.sampling.temperature for row in rows], device=logits.device)
     greedy = logits.argmax(-1)
     if not bool(temperature.any()):

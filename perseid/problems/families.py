@@ -1,10 +1,10 @@
 """The quickstart's task families: `reasoning-gym` generators, several wordings of each, and the program that solves it.
 
-The numbers, words and answers are reasoning-gym's; the wordings are ours, so that a question is one short line and one
-wording a family can be held out (the last one). `solution` names the tools in order. Only the teacher reads it, for the
-demonstrated families and for the drills; for all others it stands here to be tested, and no stage of a round sees it.
-Ranges are chosen so that a wrong program is seldom right by chance (`least` drops the smallest answers); what remains is
-measured on fresh instances after every round.
+The numbers, words and answers are reasoning-gym's; the wordings are ours, so that a question is one short line and
+one wording a family can be held out (the last one). `solution` names the tools in order. Only the teacher reads it,
+for the demonstrated families and for the drills; for all others it stands here to be tested, and no stage of a round
+sees it. Ranges are chosen so that a wrong program is seldom right by chance (`least` drops the smallest answers);
+what remains is measured on fresh instances after every round.
 """
 
 from collections.abc import Callable

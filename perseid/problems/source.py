@@ -62,15 +62,14 @@ def composed_pairs(
     """The (family, composition) pairs asked in training, and those asked in the held-out split alone."""
     names = (*settings.demonstrated_compositions, *settings.undemonstrated_compositions)
     families = [FAMILIES[name] for name in (*settings.demonstrated, *settings.undemonstrated) if FAMILIES[name].integer]
-    pairs = [
-        (family, COMPOSITIONS[name]) for name in names for family in families if family.reach > COMPOSITIONS[name].least
-    ]
-    apart = [
-        pair
-        for i, pair in enumerate(pairs)
-        if i % HELD_OUT_COMPOSITIONS == HELD_OUT_COMPOSITIONS - 1 and not _demonstrates(settings, *pair)
-    ]
-    return [pair for pair in pairs if pair not in apart], apart
+    pairs: list[tuple[Family, Composition]] = []
+    apart: list[tuple[Family, Composition]] = []
+    for (i, name), (j, family) in itertools.product(enumerate(names), enumerate(families)):
+        if family.reach > COMPOSITIONS[name].least:
+            alone = (i + j) % HELD_OUT_COMPOSITIONS == HELD_OUT_COMPOSITIONS - 1
+            alone = alone and not _demonstrates(settings, family, COMPOSITIONS[name])
+            (apart if alone else pairs).append((family, COMPOSITIONS[name]))
+    return pairs, apart
 
 
 def _demonstrates(settings: experiment.Problems, family: Family, composition: Composition | None) -> bool:

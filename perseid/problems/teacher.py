@@ -15,8 +15,8 @@ from perseid.problems import toolbox
 
 READERS = ("numbers", "decimals", "expression", "word", "words", "quotes", "equation", "animals", "times", "date")
 FUNCTIONS = (
-    "prod gcd lcm total largest smallest average lowest primes factors binary ones digits double square value root legs "
-    "occurrences backward ascending descending length upper commas crosses span clock weekday remaining"
+    "prod gcd lcm total largest smallest average lowest primes factors binary ones digits double square value root "
+    "legs occurrences backward ascending descending length upper commas crosses span clock weekday remaining"
 ).split()
 Kind = Literal["demonstration", "drill", "exploration"]
 
@@ -53,7 +53,7 @@ def run(question: str, tools: Sequence[str]) -> Any:
 
 def random_program(question: str, rng: random.Random, calls: int) -> tuple[str, ...]:
     """A random reader and `calls` random functions, each drawn among those that run on what came before."""
-    tools = (rng.choice([reader for reader in READERS if runs(question, (reader,))]),)
+    tools: tuple[str, ...] = (rng.choice([reader for reader in READERS if runs(question, (reader,))]),)
     for _ in range(calls):
         options = [function for function in FUNCTIONS if runs(question, (*tools, function))]
         if not options:

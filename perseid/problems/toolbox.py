@@ -1,8 +1,8 @@
 """The library that the quickstart's programs call: readers turn a question into data, functions turn data into data.
 
-The policy knows these names and no more; which of them solve which questions it must discover. The file is plain Python
-without imports beyond `math`, `re`, `datetime` and `decimal`, because both tiers of the sandbox load its text as prelude.
-A tool refuses what it is not made for with `ValueError`: a step that cannot run ends its branch.
+The policy knows these names and no more; which of them solve which questions it must discover. The file is plain
+Python without imports beyond `math`, `re`, `datetime` and `decimal`, because both tiers of the sandbox load its text
+as prelude. A tool refuses what it is not made for with `ValueError`: a step that cannot run ends its branch.
 """
 
 import datetime
