@@ -1,7 +1,7 @@
-"""Which artifacts are made, and still of what stands above them: read from our own manifests, not from Dagster's events.
+"""Which artifacts are made, and still of what stands above them: read from our manifests, not from Dagster's events.
 
-An artifact is fresh when its manifest has the code version that the graph asks for and names the present versions of its
-inputs. That is one level deep, as in Dagster; `survey` carries it down the graph.
+An artifact is fresh when its manifest has the code version that the graph asks for and names the present versions of
+its inputs. That is one level deep, as in Dagster; `survey` carries it down the graph.
 """
 
 from collections.abc import Iterator

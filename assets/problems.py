@@ -40,8 +40,8 @@ def demonstration_frame(demonstrations: list[Demonstration]) -> pl.DataFrame:
 def shared_questions(problems: pl.DataFrame, demonstrations: pl.DataFrame) -> pl.DataFrame:
     """Questions that stand in more than one of: what is demonstrated, the pools, the held-out set.
 
-    Columns question, splits. Whether a held-out part keeps its promise (a wording or a composition that stands in neither
-    of the others) is `unkept_promises`.
+    Columns question, splits. Whether a held-out part keeps its promise (a wording or a composition that stands in
+    neither of the others) is `unkept_promises`.
     """
     shown = demonstrations.select("question", split=pl.lit("demonstration"))
     asked = pl.concat([problems.select("question", "split"), shown]).unique()

@@ -1,8 +1,8 @@
 """One attempt to make one asset: what a stage's function is given, and what it gives back.
 
-`attempting` opens the draft and the tracked run, gathers the inputs' manifests (a missing one is a failure that no retry
-mends) and measures time; the stage's function reads, computes and fills the draft; `publish` makes it visible, at once and
-whole. Wall and CPU seconds, tokens and the MLflow run are facts beside the tables, never part of the data version.
+`attempting` opens the draft and the tracked run, and gathers the inputs' manifests (a missing one is a failure that no
+retry mends); the stage's function reads, computes and fills the draft; `publish` makes it visible, at once and whole.
+Wall and CPU seconds, tokens and the MLflow run are facts beside the tables, never part of the data version.
 """
 
 import resource

@@ -1,8 +1,8 @@
 """One schedule an experiment: each tick starts what is missing of the round in progress, or says why it does not.
 
-Missing shards are asked for one run each; when all are there, one run makes the rest of the round. A tick while a run of
-the experiment is active does nothing, whoever started that run: runs from the UI are known by their asset selection, an
-`evolve` by its lock. What is missing is read from the manifests, so a change of the experiment is caught up with too.
+Missing shards are asked for one run each; when all are there, one run makes the rest of the round. A tick while a run
+of the experiment is active does nothing, whoever started that run: runs from the UI are known by their asset selection,
+an `evolve` by its lock. What is missing is read from the manifests, so a change of the experiment is caught up with.
 Off by default: switch it on in the UI. A tick a minute is what an advance from shards to the rest waits at most.
 """
 
@@ -44,7 +44,7 @@ def schedule_of(experiment: Experiment, places: Places) -> dg.ScheduleDefinition
         if not wanted:
             last = len(experiment.rounds)
             return dg.SkipReason(f"{experiment.name} is complete: round {last} of {last} is evaluated")
-        return list(requests(experiment.name, wanted))
+        return list(requests(experiment.name, wanted, context.scheduled_execution_time.isoformat()))
 
     return next_round
 
@@ -86,12 +86,13 @@ def next_units(graph: Graph, store: Store) -> list[Unit]:
     return [unit for unit in same if not unit.node.shards]
 
 
-def requests(experiment: str, wanted: Sequence[Unit]) -> Iterator[dg.RunRequest]:
+def requests(experiment: str, wanted: Sequence[Unit], tick: str) -> Iterator[dg.RunRequest]:
+    """Run keys hold the time of the tick, so that what failed is asked for again at the next one."""
     tags = {EXPERIMENT_TAG: experiment}
     for unit in wanted:
         if unit.shard is not None:
-            selection = [asset_key(unit.node.key)]
-            yield dg.RunRequest(partition_key=unit.shard, asset_selection=selection, tags=tags)
+            chosen, key = [asset_key(unit.node.key)], f"{tick} {unit.key}"
+            yield dg.RunRequest(run_key=key, partition_key=unit.shard, asset_selection=chosen, tags=tags)
     whole = [asset_key(unit.node.key) for unit in wanted if unit.shard is None]
     if whole:
-        yield dg.RunRequest(asset_selection=whole, tags=tags)
+        yield dg.RunRequest(run_key=f"{tick} {experiment}", asset_selection=whole, tags=tags)

@@ -1,0 +1,123 @@
+"""What a tick asks for, on a real instance and a real store; artifacts are published without being computed."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.freshness import input_versions, units
+from assets.graph import Graph, unroll
+from orchestration.code_location import definitions
+from orchestration.places import Places
+from orchestration.resources import resources
+from orchestration.schedules import EVOLVE_TAG, EXPERIMENT_TAG
+from perseid.artifacts import Store
+from perseid.experiment import Experiment
+
+EXPERIMENT = Experiment.model_validate(
+    {
+        "name": "x",
+        "problems": {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]},
+        "shards": 2,
+        "rounds": [{}, {}],
+    }
+)
+GRAPH = unroll(EXPERIMENT)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+REST = ["evaluation", "pairs", "policy", "ppm", "verified"]
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as found:
+        yield found
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places.of(tmp_path)
+
+
+def publish(places: Places, wanted: Graph, until: str) -> None:
+    """Publish everything before the artifact `until`, in order."""
+    store = Store(places.root)
+    for unit in units(wanted):
+        if unit.key == until:
+            return
+        versions = input_versions(wanted, unit.node, store)
+        assert versions is not None
+        with store.draft(unit.key) as draft:
+            draft.path("content").write_text(unit.key)
+            draft.publish(unit.node.code_version, versions)
+
+
+def tick(instance: dg.DagsterInstance, places: Places) -> str | list[tuple[str | None, list[str]]]:
+    """The reason to skip, or (shard, assets) of every run asked for."""
+    defs = definitions([EXPERIMENT], resources(places), places)
+    schedule = defs.resolve_schedule_def("x__next_round")
+    with dg.build_schedule_context(instance, NOW, repository_def=defs.get_repository_def()) as context:
+        found = schedule.evaluate_tick(context)
+    if not found.run_requests:
+        return found.skip_message
+    return [(r.partition_key, sorted(key.path[-1] for key in r.asset_selection)) for r in found.run_requests]
+
+
+def test_at_first_it_asks_for_the_problems_and_the_base(instance: dg.DagsterInstance, places: Places) -> None:
+    assert tick(instance, places) == [(None, ["evaluation", "policy", "problems"])]
+
+
+def test_then_for_one_run_a_shard(instance: dg.DagsterInstance, places: Places) -> None:
+    publish(places, GRAPH, "x/round_01/trajectories/000")
+    assert tick(instance, places) == [("000", ["trajectories"]), ("001", ["trajectories"])]
+
+
+def test_for_the_missing_shards_only(instance: dg.DagsterInstance, places: Places) -> None:
+    publish(places, GRAPH, "x/round_01/trajectories/001")
+    assert tick(instance, places) == [("001", ["trajectories"])]
+
+
+def test_and_when_all_shards_are_there_for_the_rest_of_the_round(instance: dg.DagsterInstance, places: Places) -> None:
+    publish(places, GRAPH, "x/round_01/verified")
+    assert tick(instance, places) == [(None, REST)]
+
+
+def test_the_next_round_follows(instance: dg.DagsterInstance, places: Places) -> None:
+    publish(places, GRAPH, "x/round_02/trajectories/000")
+    assert tick(instance, places) == [("000", ["trajectories"]), ("001", ["trajectories"])]
+
+
+def test_a_complete_experiment_is_skipped_with_its_reason(instance: dg.DagsterInstance, places: Places) -> None:
+    publish(places, GRAPH, "")
+    assert tick(instance, places) == "x is complete: round 2 of 2 is evaluated"
+
+
+def test_a_changed_setting_is_caught_up_with(instance: dg.DagsterInstance, places: Places) -> None:
+    old = EXPERIMENT.model_copy(update={"seed": 1})
+    publish(places, unroll(old), "")
+    assert tick(instance, places) == [(None, ["evaluation", "policy", "problems"])]
+
+
+def test_a_run_from_the_ui_counts_as_active_by_its_assets(instance: dg.DagsterInstance, places: Places) -> None:
+    run = start(instance, {}, "x")
+    assert tick(instance, places) == f"x is in progress: run {run.run_id} is STARTED"
+
+
+def test_a_run_of_another_experiment_does_not_count(instance: dg.DagsterInstance, places: Places) -> None:
+    start(instance, {}, "y")
+    assert tick(instance, places) == [(None, ["evaluation", "policy", "problems"])]
+
+
+def test_an_evolve_counts_while_it_lives(instance: dg.DagsterInstance, places: Places) -> None:
+    start(instance, {EXPERIMENT_TAG: "x", EVOLVE_TAG: "host:1"}, "x")
+    with places.evolving("x"):
+        assert tick(instance, places) == "x is in progress: an evolve is running"
+    assert tick(instance, places) == [(None, ["evaluation", "policy", "problems"])]
+
+
+def start(instance: dg.DagsterInstance, tags: dict[str, str], experiment: str) -> dg.DagsterRun:
+    """A run as the UI records it: of some assets, without a tag of ours."""
+    chosen = frozenset({dg.AssetKey([experiment, "round_01", "policy"])})
+    run = dg.DagsterRun("__ASSET_JOB", asset_selection=chosen, status=dg.DagsterRunStatus.STARTED, tags=tags)
+    return instance.add_run(run)

@@ -1,0 +1,63 @@
+"""The shape of the repository, held by tests: who imports whom, what is installed, what the README prints."""
+
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = ("perseid", "models", "assets", "orchestration")
+
+
+def test_imports_go_down_only() -> None:
+    command = [str(Path(sys.executable).with_name("lint-imports"))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_only_perseid_is_claimed_by_an_installed_distribution() -> None:
+    claimed = {name: owners for name, owners in metadata.packages_distributions().items() if name in NAMES}
+    assert {owner for owners in claimed.values() for owner in owners} <= {"perseid"}
+    assert set(claimed) <= {"perseid"}
+
+
+def test_the_repository_s_own_packages_are_the_ones_imported() -> None:
+    code = f"import importlib; print(*(importlib.import_module(name).__file__ for name in {NAMES}), sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(ROOT / name / "__init__.py") for name in NAMES]
+
+
+def test_constraints_pin_every_line_and_name_no_index() -> None:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
+    assert [line for line in lines if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*==[0-9][A-Za-z0-9.]*", line)] == []
+    assert "torch==2.13.0" in lines
+
+
+def test_ci_runs_make_test() -> None:
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_readme_s_tree_is_true() -> None:
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        pytest.skip("no README yet")
+    named = [line for line in readme.read_text().splitlines() if re.match(r"[├│└]", line)]
+    missing = [path for path in tree_paths(named) if not (ROOT / path).exists()]
+    assert missing == []
+
+
+def tree_paths(lines: list[str]) -> list[str]:
+    """Paths of a drawn tree: four columns a level, the name after the branch, a comment after two blanks."""
+    found: list[str] = []
+    above: list[str] = []
+    for line in lines:
+        match = re.match(r"((?:│   |    )*)(?:├──|└──) (\S+)", line)
+        if match is None:
+            continue
+        depth = len(match[1]) // 4
+        above[depth:] = [match[2].rstrip("/")]
+        found.append("/".join(above))
+    return found
