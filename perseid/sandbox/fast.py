@@ -20,6 +20,7 @@ from typing import Final
 import pydantic_monty as monty
 
 from perseid.sandbox.execution import Execution, Status
+from perseid.sandbox.guardian import Guardian
 from perseid.sandbox.limits import Limits
 
 # Modules whose behaviour the differential test found equal. Everything else goes to the CPython tier at once.
@@ -61,14 +62,16 @@ class FastTier:
         self._policy = monty.OSPolicy(random_start={"seed": 0})
         self._prelude = prelude
         self._pool = monty.Monty(min_processes=workers, max_processes=workers)
+        self._guardian: Guardian | None = None
         self._fresh = b""
 
     def __enter__(self) -> FastTier:
         self._pool.__enter__()
+        self._guardian = Guardian()
         try:
             self._fresh = self._snapshot_of_prelude()
         except BaseException:
-            self._pool.__exit__(None, None, None)
+            self.__exit__(None, None, None)
             raise
         return self
 
@@ -76,6 +79,12 @@ class FastTier:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.__exit__(kind, error, trace)
+        if self._guardian is not None:
+            self._guardian.close()
+
+    def _watch(self, pid: int | None) -> None:
+        if self._guardian is not None:
+            self._guardian.watch(pid)
 
     def _checkout(self) -> monty.MontySession:
         return self._pool.checkout(limits=self._options, os_policy=self._policy, assert_message_annotations=False)
@@ -102,6 +111,7 @@ class FastTier:
         started = time.monotonic()
         try:
             with self._checkout() as session:
+                self._watch(session.worker_pid)
                 session.load_session(self._fresh if snapshot is None else snapshot)
                 for step in steps[:-1] if snapshot is None else ():
                     session.feed_run(f"{step}\nNone", print_callback=monty.CollectString(max_bytes=None))

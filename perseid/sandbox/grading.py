@@ -14,7 +14,7 @@ from perseid.sandbox.execution import Execution
 Verdict = Literal[
     "passed",  # every test ran to its end
     "failed",  # a test raised
-    "broken",  # the code's process ended early: it raised while loading, left, crashed, or ran out of something
+    "broken",  # the code's process ended early (raised while loading, left, crashed, ran out) or broke the protocol
     "timeout",  # tests or code did not end in time
     "unsplittable",  # an argument or a result is no plain data: this way of grading cannot judge it
     "refused",  # code or tests over their limit
@@ -47,8 +47,8 @@ def grade_of(code: Execution, tests: Execution, how: str | None) -> Grade:
         return Grade("passed", None, code, tests)
     if "timeout" in (tests.status, code.status):
         return Grade("timeout", tests.error, code, tests)
-    if how == "lost" and code.status != "ok":
-        return Grade("broken", f"{code.status}: {code.error}", code, tests)
+    if how == "lost":
+        return Grade("broken", tests.error if code.status == "ok" else f"{code.status}: {code.error}", code, tests)
     return Grade("failed", tests.error, code, tests)
 
 

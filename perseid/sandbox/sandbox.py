@@ -24,7 +24,8 @@ from perseid.sandbox.execution import (
 from perseid.sandbox.fast import FastTier
 from perseid.sandbox.grading import Grade, grade_of
 from perseid.sandbox.limits import Limits
-from perseid.sandbox.worker import Program, Worker, WorkerConfig, WorkerDied
+from perseid.sandbox.slot import Slot
+from perseid.sandbox.worker import Program, WorkerConfig, WorkerDied
 
 PRELOAD: Final = ("sympy", "numpy")
 _ATTEMPTS: Final = 2
@@ -62,25 +63,24 @@ class Sandbox:
         self.limits = limits
         self.workers = workers
         self._isolation = isolation
-        config = WorkerConfig(limits, isolation, prelude, preload)
         self._fast = FastTier(limits, workers, prelude) if tier == "auto" else None
-        self._all = [Worker(config) for _ in range(workers)]
-        self._idle: queue.Queue[Worker] = queue.Queue()
+        self._slots = [Slot(WorkerConfig(limits, isolation, prelude, preload)) for _ in range(workers)]
+        self._idle: queue.Queue[Slot] = queue.Queue()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="perseid-sandbox")
 
     def __enter__(self) -> Sandbox:
         if self._fast is not None:
             self._fast.__enter__()
-        for worker in self._all:
-            self._idle.put(worker)
+        for slot in self._slots:
+            self._idle.put(slot)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
-        for worker in self._all:
-            worker.close()
+        for slot in self._slots:
+            slot.close()
         if self._fast is not None:
             self._fast.__exit__(None, None, None)
 
@@ -112,17 +112,17 @@ class Sandbox:
 
         Raises `SandboxUnavailable` naming the missing facility and the remedy.
         """
-        worker = self._idle.get()
+        slot = self._idle.get()
         try:
-            worker.start()
-            report = dict(worker.report or {})
+            slot.lean.start()
+            report = dict(slot.lean.report or {})
         finally:
-            self._idle.put(worker)
+            self._idle.put(slot)
         return {"isolation": self._isolation, "fast_tier": self._fast is not None, **report}
 
     def worker_pids(self) -> list[int]:
         """Process ids of the fork servers that run, for whoever watches them."""
-        return [worker.pid for worker in self._all if worker.pid is not None]
+        return [pid for slot in self._slots for pid in slot.pids()]
 
     def _step(
         self, state: State, code: str, stdin: str, tier: Tier | None, keep: bool
@@ -171,13 +171,13 @@ class Sandbox:
         """Run `programs` on the next idle worker; once more elsewhere if the sandbox itself failed them."""
         answers: list[tuple[Execution, str | None]] = []
         for _ in range(_ATTEMPTS):
-            worker = self._idle.get()
+            slot = self._idle.get()
             try:
-                answers = worker.execute(programs)
+                answers = slot.execute(programs)
             except WorkerDied as death:
                 answers = [(infrastructure_failure(str(death), "cpython"), None) for _ in programs]
             finally:
-                self._idle.put(worker)
+                self._idle.put(slot)
             if all(execution.status != "sandbox_error" for execution, _ in answers):
                 break
         return answers

@@ -20,6 +20,7 @@ from typing import Any, Final
 from perseid.sandbox.execution import Execution, Isolation, SandboxUnavailable, Status
 from perseid.sandbox.limits import Limits
 
+# Not -I: it would ignore PYTHONHASHSEED. The environment is `_ENVIRONMENT` and nothing else.
 _BOOT: Final = (
     "import sys, json; sys.path.insert(0, sys.argv[1]); from server import forkserver; "
     "sys.path.pop(0); forkserver.main(int(sys.argv[2]), json.loads(sys.argv[3]))"
@@ -83,7 +84,7 @@ class Worker:
     def _launch(self) -> dict[str, Any]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            command = [sys.executable, "-I", "-B", "-c", _BOOT, str(Path(__file__).parent), str(theirs.fileno())]
+            command = [sys.executable, "-s", "-P", "-B", "-c", _BOOT, str(Path(__file__).parent), str(theirs.fileno())]
             self._process = subprocess.Popen(
                 [*command, json.dumps(self._server_config())],
                 env=dict(_ENVIRONMENT),

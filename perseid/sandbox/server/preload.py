@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import random
 import sys
 import types
 
@@ -17,7 +18,7 @@ _STANDARD = """
     timeit traceback types typing unicodedata uuid warnings weakref zlib encodings.idna encodings.latin_1
 """
 
-_EXERCISES = {
+EXERCISES = {
     "numpy": """
 import numpy.random, numpy.linalg, numpy.fft, numpy.polynomial
 numpy.random.seed(0); numpy.random.default_rng(0); numpy.linalg.solve(numpy.eye(2), numpy.ones(2))
@@ -41,7 +42,7 @@ def warm(names: list[str], prelude: str) -> types.ModuleType:
         importlib.import_module(name)
     for name in names:
         importlib.import_module(name)
-        exec(_EXERCISES.get(name, ""), {})
+        exec(EXERCISES.get(name, ""), {})
     os.environ.clear()
     _forget_paths()
     module = types.ModuleType("__main__")
@@ -61,8 +62,8 @@ def _forget_paths() -> None:
 
 
 def _seed() -> None:
-    import random
-
+    """Make what programs draw the same every time. Python's own generator would seed itself anew after every fork."""
     random.seed(0)
+    os.register_at_fork(after_in_child=lambda: random.seed(0))
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(0)

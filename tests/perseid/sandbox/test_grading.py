@@ -50,7 +50,7 @@ CASES = {
         ADD,
         "failed",
     ),
-    "answers written ahead of their question do not count": (FORGED, ADD, "failed"),
+    "answers written ahead of their question do not count": (FORGED, ADD, "broken"),
     "patched builtins stay in the code's process": (
         "import builtins\nbuiltins.AssertionError = None\ndef f(a, b):\n    return 0",
         ADD,
@@ -64,7 +64,7 @@ CASES = {
     "a flood on the line ends the grading": (
         "import os\ndef f(a, b):\n    while True: os.write(7, b'x' * 65536)",
         ADD,
-        "failed",
+        "broken",
     ),
     "a deep result is no plain data": (
         "def f(a, b):\n    x = []\n    for _ in range(10**5): x = [x]\n    return x",
