@@ -1,7 +1,82 @@
-"""`evaluation`: the fixed held-out problems, answered by the round's policy and its control."""
+"""`evaluation`: the fixed held-out problems, answered by the round's policy and its control, and what that proves.
 
+The rounds before are inputs too: the round just before for the paired difference, all of them for the plot.
+"""
+
+import polars as pl
+
+from assets import plots
+from assets.trajectories import grader_of, problems_of
 from assets.work import Made, Work
+from perseid import evaluate
+from perseid.engine import Scorer
+from perseid.search import method_named
+
+SHOWN = ("pass@1", "delta_pass@1", "delta_control")
 
 
 def make(work: Work) -> Made:
-    raise NotImplementedError
+    e, problems = work.experiment, work.read("problems", "problems")
+    with work.machines.sandbox() as sandbox:
+        grader = grader_of(work.read("problems", "gold"))
+        by = evaluate.Examiner(method_named(e.method), e.evaluation, e.seed, sandbox, grader)
+        answers = answered(work, problems, by)
+        sound = None
+        if work.round:
+            verified = work.read("verified", "verified")
+            sound = evaluate.soundness(verified, problems_of(problems), by.method, sandbox, e.evaluation, e.seed)
+            work.table("soundness", sound)
+    evidence = evaluate.Evidence(
+        previous=work.read("evaluation", "evaluations", work.round - 1) if work.round else None,
+        pair_scores=work.read("ppm", "pair_scores") if work.round else None,
+        soundness=sound,
+    )
+    measured = evaluate.measure(answers, problems, e.evaluation, e.seed, evidence)
+    work.table("evaluations", answers)
+    work.table("metrics", measured)
+    return summary(work, measured, int(answers["tokens"].sum()))
+
+
+def answered(work: Work, problems: pl.DataFrame, by: evaluate.Examiner) -> pl.DataFrame:
+    """Every way of answering, by the policy; greedily by the control."""
+    e, held_out = work.experiment, problems_of(problems.filter(pl.col("split") == "held_out"))
+    engine = work.machines.engine(work.model("policy"), e.engine)
+    scorer: Scorer | None = work.machines.scorer(work.model("ppm"), e.engine) if work.round else None
+    found = [
+        evaluate.greedy(held_out, engine, "policy", by),
+        evaluate.sample(held_out, engine, scorer, by),
+        evaluate.against_sampling(held_out, engine, scorer, by),
+    ]
+    if work.round and e.control:
+        control = work.machines.engine(work.model("control"), e.engine)
+        found.append(evaluate.greedy(held_out, control, "control", by))
+    return pl.concat(found).sort("problem_id", "arm", "decoding", "sample")
+
+
+def summary(work: Work, measured: pl.DataFrame, tokens: int) -> Made:
+    whole = measured.filter(pl.col("part") == "all")
+    named = {(arm, metric): value for arm, metric, value in whole.select("arm", "metric", "value").iter_rows()}
+    metrics = {metric if arm == "policy" else f"{arm}_{metric}": value for (arm, metric), value in named.items()}
+    rounds = {n: work.store.read(manifest, "metrics") for n, manifest in work.rounds_of("evaluation").items()}
+    rounds[work.round] = measured
+    return Made(
+        metrics=metrics,
+        pictures={"accuracy": accuracy(rounds)},
+        tables={
+            "metrics": whole.drop("part"),
+            "by part": measured.filter((pl.col("part") != "all") & pl.col("metric").is_in(SHOWN)),
+        },
+        tokens=tokens,
+    )
+
+
+def accuracy(rounds: dict[int, pl.DataFrame]) -> bytes:
+    """The plot of greedy pass@1 by round. The control starts from the same round 0."""
+    points: dict[str, list[plots.Point]] = {"policy": [], "control": []}
+    for number, measured in sorted(rounds.items()):
+        scores = measured.filter((pl.col("metric") == "pass@1") & (pl.col("part") == "all"))
+        for arm, value, low, high in scores.select("arm", "value", "low", "high").iter_rows():
+            points[arm].append(plots.Point(number, value, low, high))
+    if points["control"]:
+        points["control"] = [p for p in points["policy"] if p.round == 0] + points["control"]
+    return plots.accuracy(points["policy"], points["control"])

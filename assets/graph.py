@@ -138,7 +138,7 @@ def _round(e: Experiment, r: int) -> Iterator[Node]:
         e,
         r,
         "evaluation",
-        [problems, (r, "policy"), *control, (r, "ppm"), (r, "verified"), (r - 1, "evaluation")],
+        [problems, (r, "policy"), *control, (r, "ppm"), (r, "verified"), *((n, "evaluation") for n in range(r))],
     )
 
 

@@ -260,7 +260,7 @@ class Evaluations(Table):
 
     problem_id: str = pa.Field(**Text)
     arm: str = pa.Field(isin=["policy", "control"])
-    decoding: str = pa.Field(isin=["greedy", "sample", "mcts"])
+    decoding: str = pa.Field(isin=["greedy", "sample", "mcts", "sampling_at_mcts_tokens"])
     sample: int = pa.Field(ge=0)
     answer: str = pa.Field(nullable=True)
     correct: bool
