@@ -8,6 +8,7 @@ the answer is `sandbox_error`, which is never a verdict about the code.
 from __future__ import annotations
 
 import queue
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -60,6 +61,8 @@ class Sandbox:
             raise ValueError(f"Sandbox.isolation: expected auto, strict or none, got {isolation!r}")
         if tier not in ("auto", "cpython"):
             raise ValueError(f"Sandbox.tier: expected auto or cpython, got {tier!r}")
+        if isolation == "none":
+            warnings.warn("Sandbox: isolation='none', generated code can reach everything its user can", stacklevel=2)
         self.limits = limits
         self.workers = workers
         self._isolation = isolation

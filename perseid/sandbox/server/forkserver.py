@@ -61,10 +61,11 @@ def main(fd: int, config: dict[str, Any]) -> NoReturn:
             layers = confinement.establish_without_namespaces(program)
         else:
             layers = confinement.establish(config["isolation"], program)
-    except confinement.Unavailable as missing:
+        server = Server(host, host_process, null, main_module, layers, config)
+        _try_out(server)
+    except (confinement.Unavailable, OSError) as missing:
         host.send(json.dumps({"unavailable": str(missing)}).encode())
         os._exit(1)
-    server = Server(host, host_process, null, main_module, layers, config)
     gc.collect()
     gc.freeze()
     host.send(json.dumps({"ready": server.confinement.report}).encode())
@@ -80,6 +81,28 @@ def main(fd: int, config: dict[str, Any]) -> NoReturn:
             os.close(received)
         host.send(json.dumps(answer).encode())
     os._exit(0)
+
+
+def _try_out(server: Server) -> None:
+    """Confine one child that runs nothing. Raises `confinement.Unavailable` with what the kernel refused."""
+    read, write = os.pipe()
+    if server.confinement.own_process is not None:
+        namespaces.prepare_child(server.confinement.own_process)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            confinement.confine(server.confinement, server.config)
+        except OSError as error:
+            os.write(write, str(error).encode())
+        os._exit(0)
+    os.close(write)
+    refusal = os.read(read, 1000).decode()
+    os.close(read)
+    os.waitpid(pid, 0)
+    if refusal:
+        raise confinement.Unavailable(
+            f"{refusal}: this layer cannot be put in force; see 'python -m perseid.sandbox doctor'"
+        )
 
 
 def execute(server: Server, request: dict[str, Any], fds: list[int]) -> list[dict[str, Any]]:

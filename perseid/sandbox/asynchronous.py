@@ -1,0 +1,56 @@
+"""The sandbox for an event loop: the same methods as coroutines, each waiting on a thread of the loop's own pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+
+from perseid.sandbox.execution import Execution, State, Tier
+from perseid.sandbox.grading import Grade
+from perseid.sandbox.sandbox import Sandbox
+
+
+class AsyncSandbox:
+    """An open or yet unopened `Sandbox` behind coroutines; opens and closes it with its own `async with` block.
+
+    As many calls are in flight as the sandbox has workers; the rest wait without holding up the loop. A cancelled call
+    still runs to its end in the background, under its limits.
+    """
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._threads = ThreadPoolExecutor(sandbox.workers, thread_name_prefix="perseid-sandbox-async")
+
+    async def __aenter__(self) -> AsyncSandbox:
+        await asyncio.to_thread(self._sandbox.__enter__)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._sandbox.__exit__, kind, error, trace)
+
+    async def run(self, code: str, stdin: str = "", tier: Tier | None = None) -> Execution:
+        """As `Sandbox.run`."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._sandbox.run, code, stdin, tier)
+
+    async def run_many(self, codes: Sequence[str], tier: Tier | None = None) -> list[Execution]:
+        """As `Sandbox.run_many`."""
+        return await asyncio.to_thread(self._sandbox.run_many, codes, tier)
+
+    async def extend(self, state: State | None, code: str) -> tuple[Execution, State]:
+        """As `Sandbox.extend`."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._sandbox.extend, state, code)
+
+    async def extend_many(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]:
+        """As `Sandbox.extend_many`."""
+        return await asyncio.to_thread(self._sandbox.extend_many, pairs)
+
+    async def grade(self, code: str, entry_point: str, tests: str) -> Grade:
+        """As `Sandbox.grade`."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._sandbox.grade, code, entry_point, tests
+        )
