@@ -69,7 +69,9 @@ def read_manifest(path: Path) -> Manifest:
         raise UserError(path, "", f"cannot be read ({error.strerror}); expected the manifest of an artifact") from error
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(path, ".".join(map(str, first["loc"])), f"damaged manifest: {first['msg']}") from error
+        raise UserError(
+            path, ".".join(map(str, first["loc"])), f"damaged manifest: {first['msg']}; delete its folder and run again"
+        ) from error
 
 
 def version_of(files: Mapping[str, File]) -> str:

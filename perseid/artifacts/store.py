@@ -114,7 +114,7 @@ class Store:
             yield Draft(folder, key, place)
 
     def current(self, key: str) -> Manifest | None:
-        """The manifest of the version that counts, None if there is none."""
+        """The manifest of the version that counts; None if there is none, or if its folder was deleted."""
         pointer = self.place(key) / POINTER
         try:
             version = pointer.read_text().strip()
@@ -124,7 +124,7 @@ class Store:
             raise UserError(pointer, "", f"cannot be read ({error}); expected a version") from error
         if not VERSION.fullmatch(version):
             raise UserError(pointer, "", f"expected a version of 16 hex digits, found {version[:40]!r}")
-        return self.manifest(key, version)
+        return self.manifest(key, version) if (self.place(key) / version).is_dir() else None
 
     def manifest(self, key: str, version: str) -> Manifest:
         return read_manifest(self.place(key) / version / NAME)

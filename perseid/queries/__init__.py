@@ -9,8 +9,9 @@
         edges: child_key, child_version, parent_key, parent_version
 
 A view holds the rows of the current versions, unless all versions are asked for; `lineage` always holds all edges.
-`round` is the artifact's round (null outside rounds), but for `problems`, where it is the problem's own; the `round` of
-an example, where its trajectory comes from, is called `from_round`. DuckDB only reads, in memory, and only the store.
+`round` is the artifact's round (null outside rounds), but for `problems`, where it is the problem's own. A table's own
+columns of such a name are called otherwise: `from_round` of an example (where its trajectory comes from), `read_shard`
+and `read_version` in `shards`. DuckDB only reads, in memory, and only the store.
 """
 
 from perseid.queries.catalog import Query, named

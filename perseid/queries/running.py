@@ -15,7 +15,10 @@ from perseid.tables import SCHEMAS, columns_of
 
 READING: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 KEY: Final = re.compile(r"(?P<experiment>\w+)(/round_(?P<round>\d+))?/(?P<stage>\w+)(/(?P<shard>\w+))?")
-RENAMED: Final = {"examples": ("round", "from_round")}
+RENAMED: Final = {
+    "examples": {"round": "from_round"},
+    "shards": {"shard": "read_shard", "version": "read_version"},
+}
 PLACE: Final = {
     "experiment": pl.String,
     "round": pl.Int64,
@@ -110,14 +113,14 @@ def _make_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataF
 
 
 def _make_view(connection: duckdb.DuckDBPyConnection, name: str, files: pl.DataFrame) -> None:
-    own, called = RENAMED.get(name, ("", ""))
-    columns = [f'"{column}" as "{called}"' if column == own else f'"{column}"' for column in columns_of(name)]
+    called = RENAMED.get(name, {})
+    columns = [f'rows."{column}" as "{called.get(column, column)}"' for column in columns_of(name)]
     place = [f"place.{column}" for column in PLACE if column != "round" or name != "problems"]
     connection.execute("create schema if not exists files")
     _make_table(connection, f"files.{name}", files)
     rows = _parquet(files["file"]) if files.height else _no_rows(name)
     connection.execute(
-        f"create view {name} as select {', '.join('rows.' + column for column in columns)}, {', '.join(place)} "
+        f"create view {name} as select {', '.join(columns + place)} "
         f"from {rows} as rows join files.{name} as place using (file)"
     )
 

@@ -28,7 +28,7 @@ select
 from examples e
 join checkpoint using (key, version)
 join verified v on v.trajectory_id = e.trajectory_id and v.experiment = e.experiment and v.round = e.from_round
-join trajectories t on t.trajectory_id = v.trajectory_id and t.experiment = v.experiment and t.round = v.round
+join trajectories t on t.trajectory_id = v.trajectory_id and t.experiment = v.experiment and t.round = v.round and t.correct
 where (v.key, v.version) in (select (key, version) from ancestry)
     and (t.key, t.version) in (select (key, version) from ancestry)
 order by e.from_round, e.problem_id, v.rank, t.key, t.node_id

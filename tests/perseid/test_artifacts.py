@@ -185,12 +185,22 @@ def test_a_corrupted_checkpoint_is_named_and_replaced_by_the_next_run(store: Sto
         store.folder(KEY)
 
 
+def test_a_version_whose_folder_is_deleted_is_made_again(store: Store) -> None:
+    manifest = published(store)
+    shutil.rmtree(store.place(KEY) / manifest.version)
+    assert store.current(KEY) is None
+    assert store.fresh(KEY, "code", INPUTS) is None
+    assert published(store).version == manifest.version
+    assert store.read(KEY, "training").equals(TRAINING)
+
+
 def test_a_damaged_manifest_or_pointer_is_named(store: Store) -> None:
     manifest = published(store)
     path = store.place(KEY) / manifest.version / "manifest.json"
     path.write_text(path.read_text().replace('"bytes": 7', '"bytes": "seven"').replace('"bytes":7', '"bytes":"seven"'))
     with pytest.raises(UserError, match=r"manifest\.json: files\.model/model\.safetensors\.bytes: damaged manifest"):
         store.current(KEY)
+    assert "delete its folder" in str(pytest.raises(UserError, store.current, KEY).value)
     (store.place(KEY) / "current").write_text("nonsense\n")
     with pytest.raises(UserError, match="current: expected a version of 16 hex digits, found 'nonsense'"):
         store.current(KEY)
@@ -359,6 +369,7 @@ for number in range(10_000):
 """
 
 
+@pytest.mark.slow
 def test_a_publisher_killed_at_random_moments_never_leaves_a_visible_half_artifact(tmp_path: Path) -> None:
     rng = random.Random(7)
     for _ in range(5):

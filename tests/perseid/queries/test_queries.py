@@ -1,0 +1,189 @@
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from perseid.artifacts import Store
+from perseid.errors import UserError
+from perseid.queries import VIEWS, named, run_query
+from perseid.tables import SCHEMAS, columns_of
+from tests.perseid.queries.conftest import T1, TAUGHT, Writer
+
+
+def rows(found: pl.DataFrame, *columns: str) -> list[tuple[Any, ...]]:
+    return found.select(columns).rows() if columns else found.rows()
+
+
+def test_every_query_describes_itself_and_runs_on_an_empty_store(store: Store) -> None:
+    assert len(named()) >= 10
+    for name, query in named().items():
+        assert query.description.endswith("."), name
+        values = {parameter.name: "x" for parameter in query.parameters if parameter.required}
+        assert run_query(store, name, values).height == 0, name
+
+
+def test_every_view_of_an_empty_store_has_its_columns_and_no_rows(store: Store) -> None:
+    for name in SCHEMAS:
+        found = run_query(store, f"select * from {name}")
+        assert found.height == 0
+        assert len(found.columns) == len(set(found.columns))
+        assert set(found.columns) > {"experiment", "round", "stage", "shard", "key", "version"}
+        assert found.columns[0] in {*columns_of(name), "read_shard"}
+    assert set(run_query(store, "show tables")["name"]) == set(VIEWS)
+
+
+def test_rows_carry_the_place_of_their_artifact(store: Store, write: Writer) -> None:
+    found = run_query(store, "select problem_id, experiment, round, stage, shard, key from searches order by key")
+    assert rows(found) == [
+        ("p1", "toy", 1, "trajectories", "000", "toy/round_01/trajectories/000"),
+        ("p2", "toy", 1, "trajectories", "001", "toy/round_01/trajectories/001"),
+        ("p3", "toy", 2, "trajectories", "000", "toy/round_02/trajectories/000"),
+    ]
+
+
+def test_the_round_of_a_problem_is_its_own_and_that_of_an_example_is_its_checkpoints(
+    store: Store, write: Writer
+) -> None:
+    problems = run_query(store, "select problem_id, round from problems order by all")
+    assert rows(problems) == [("d1", 0), ("h1", 0), ("p1", 1), ("p2", 1), ("p3", 2)]
+    examples = run_query(
+        store, "select round, from_round, example_id from examples where source = 'verified' order by all"
+    )
+    assert rows(examples) == [(1, 1, "found"), (2, 1, "found"), (2, 2, "again")]
+
+
+def test_views_hold_the_current_versions_unless_all_are_asked_for(store: Store, write: Writer) -> None:
+    count = "select count(*) from examples where key = 'toy/round_01/policy'"
+    write("round_01/policy", {"examples": TAUGHT}, ("problems",), "again")
+    assert run_query(store, count).item() == 2
+    assert run_query(store, count, all_versions=True).item() == 2 + 3
+    made = "select count(*), count(*) filter (where current) from manifests where key = 'toy/round_01/policy'"
+    assert rows(run_query(store, made)) == [(1, 1)]
+    assert rows(run_query(store, made, all_versions=True)) == [(2, 1)]
+
+
+def test_lineage_holds_the_edges_of_all_versions(store: Store, write: Writer) -> None:
+    parents = "select parent_key, parent_version from lineage where child_key = 'toy/round_01/ppm' order by all"
+    expected = [(f"toy/round_01/{stage}", write.version(f"round_01/{stage}")) for stage in ("pairs", "policy")]
+    assert rows(run_query(store, parents)) == expected
+    write("round_01/policy", {"examples": TAUGHT}, ("problems",), "again")
+    assert rows(run_query(store, parents)) == expected
+
+
+def test_solved_share_by_round_and_family(store: Store, write: Writer) -> None:
+    found = run_query(store, "solved_by_round_and_family")
+    assert rows(found) == [
+        ("toy", 1, "gcd", 1, 1, 1.0, 20),
+        ("toy", 1, "lcm", 1, 0, 0.0, 20),
+        ("toy", 2, "lcm", 1, 1, 1.0, 20),
+    ]
+    assert run_query(store, "solved_by_round_and_family", {"experiment": "other"}).height == 0
+
+
+def test_hardest_problems_are_the_unsolved_then_those_with_fewest_right_answers(store: Store, write: Writer) -> None:
+    assert run_query(store, "hardest_problems")["problem_id"].to_list() == ["p2", "p3", "p1"]
+    assert run_query(store, "hardest_problems", {"limit": 1})["problem_id"].to_list() == ["p2"]
+
+
+def test_average_q_by_depth(store: Store, write: Writer) -> None:
+    assert rows(run_query(store, "q_by_depth")) == [
+        ("toy", 1, 1, 2, 2, -0.25, 0.0, 0.5),
+        ("toy", 1, 2, 1, 1, 1.0, 0.0, 1.0),
+        ("toy", 2, 1, 2, 2, 0.0, 0.0, 1.0),
+    ]
+
+
+def test_tokens_and_seconds_by_stage_add_up_the_shards(store: Store, write: Writer) -> None:
+    found = run_query(store, "tokens_and_seconds_by_stage")
+    search = found.filter((pl.col("round") == 1) & (pl.col("stage") == "trajectories"))
+    assert rows(search, "artifacts", "tokens", "wall_s", "cpu_s") == [(2, 50, 5.0, 0.0)]
+    assert found["tokens"].sum() == 150
+
+
+def test_disagreements_are_wrong_answers_that_the_ppm_likes(store: Store, write: Writer) -> None:
+    found = run_query(store, "disagreements")
+    assert rows(found, "round", "seen_in", "problem_id", "name", "score", "answer", "gold") == [
+        (1, "evaluation", "h1", "policy sample 0", 0.9, "4", "3"),
+        (2, "search", "p3", "0.2", 0.8, "7", "6"),
+    ]
+    assert run_query(store, "disagreements", {"threshold": 0.0}).height == 3
+
+
+def test_discoveries_name_the_first_verified_round_of_each_family(store: Store, write: Writer) -> None:
+    assert rows(run_query(store, "discoveries")) == [
+        ("toy", "gcd", "", True, 1, 1, 1),
+        ("toy", "lcm", "", False, 2, 1, 2),
+    ]
+
+
+def test_verified_but_wrong_programs_are_those_that_fail_on_fresh_instances(store: Store, write: Writer) -> None:
+    found = run_query(store, "verified_but_wrong")
+    assert rows(found, "trajectory_id", "fresh", "right", "response") == [(T1, 5, 4, "program of p1")]
+
+
+def test_search_is_set_against_sampling_at_equal_tokens(store: Store, write: Writer) -> None:
+    found = run_query(store, "search_against_sampling")
+    assert rows(found) == [("toy", 1, "policy", 0.5, 0.75, 0.5, 0.25, None, None, 90.0)]
+
+
+def test_sql_of_ones_own_takes_parameters_and_gives_plain_numbers(store: Store, write: Writer) -> None:
+    found = run_query(store, "select sum(tokens) as tokens from nodes where problem_id = $p", {"p": "p1"})
+    assert found.equals(pl.DataFrame({"tokens": [10]}))
+
+
+def test_the_name_of_a_view_is_a_query(store: Store, write: Writer) -> None:
+    assert run_query(store, "gold").height == 5
+
+
+def test_a_query_that_is_not_known_names_the_nearest(store: Store) -> None:
+    with pytest.raises(UserError, match="query: hardest_problem: no such query; did you mean hardest_problems"):
+        run_query(store, "hardest_problem")
+
+
+def test_a_parameter_that_is_not_known_or_lacking_is_named(store: Store) -> None:
+    with pytest.raises(UserError, match="query q_by_depth: depth: no such parameter; it takes experiment"):
+        run_query(store, "q_by_depth", {"depth": 1})
+    with pytest.raises(UserError, match="query checkpoints_of_problem: problem_id: needs a value: id of the problem"):
+        run_query(store, "checkpoints_of_problem")
+
+
+def test_sql_that_is_refused_comes_with_duckdbs_words_and_the_views(store: Store) -> None:
+    with pytest.raises(UserError, match=r"(?s)Referenced column \"qq\" not found.*views: problems, gold.*q_by_depth"):
+        run_query(store, "select qq from nodes")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "copy (select 1) to '{file}'",
+        "create table mine as select 1",
+        "insert into nodes select * from nodes",
+        "set threads = 1",
+        "attach '{file}' as mine",
+        "select 1; copy (select 1) to '{file}'",
+        "install httpfs",
+        "",
+    ],
+)
+def test_only_reading_statements_run(store: Store, tmp_path: Path, sql: str) -> None:
+    with pytest.raises(UserError, match="expected one statement that only reads"):
+        run_query(store, sql.format(file=tmp_path / "written"))
+    assert not (tmp_path / "written").exists()
+
+
+def test_a_query_reads_nothing_outside_the_store(store: Store, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "secret.csv"
+    outside.write_text("a\n1\n")
+    for sql in (f"from '{outside}'", f"from read_text('{outside}')", f"from glob('{outside.parent}/*')"):
+        with pytest.raises(UserError):
+            run_query(store, sql)
+
+
+def test_a_truncated_table_is_named_by_a_query_that_reads_it_and_by_no_other(store: Store, write: Writer) -> None:
+    key = "toy/round_02/verified"
+    path = store.place(key) / write.version("round_02/verified") / "verified.parquet"
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(UserError, match=r"verified\.parquet"):
+        run_query(store, "discoveries")
+    assert run_query(store, "q_by_depth").height == 3
