@@ -10,8 +10,9 @@ select
     max(value) filter (where metric = 'sampling_at_mcts_tokens') as sampling,
     mcts - sampling as difference,
     max(value) filter (where metric = 'tokens@greedy') as tokens_greedy,
-    max(value) filter (where metric = 'tokens@sample') as tokens_sample,
-    max(value) filter (where metric = 'tokens@mcts') as tokens_mcts
+    max(value) filter (where metric = 'tokens@mcts') as tokens_mcts,
+    max(value) filter (where metric = 'tokens@sampling_at_mcts_tokens') as tokens_sampling,
+    max(n) filter (where metric = 'mcts') as problems
 from metrics
 where part = $part and ($experiment::varchar is null or experiment = $experiment)
 group by all

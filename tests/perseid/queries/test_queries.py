@@ -124,7 +124,7 @@ def test_verified_but_wrong_programs_are_those_that_fail_on_fresh_instances(stor
 
 def test_search_is_set_against_sampling_at_equal_tokens(store: Store, write: Writer) -> None:
     found = run_query(store, "search_against_sampling")
-    assert rows(found) == [("toy", 1, "policy", 0.5, 0.75, 0.5, 0.25, None, None, 90.0)]
+    assert rows(found) == [("toy", 1, "policy", 0.5, 0.75, 0.5, 0.25, None, 90.0, None, 4)]
 
 
 def test_sql_of_ones_own_takes_parameters_and_gives_plain_numbers(store: Store, write: Writer) -> None:
