@@ -6,6 +6,7 @@ The rounds before are inputs too: the round just before for the paired differenc
 import polars as pl
 
 from assets import plots
+from assets.graph import control_round
 from assets.trajectories import grader_of, problems_of
 from assets.work import Made, Work
 from perseid import evaluate
@@ -47,8 +48,8 @@ def answered(work: Work, problems: pl.DataFrame, by: evaluate.Examiner) -> pl.Da
         evaluate.sample(held_out, engine, scorer, by),
         evaluate.against_sampling(held_out, engine, scorer, by),
     ]
-    if work.round and e.control:
-        control = work.machines.engine(work.model("control"), e.engine)
+    if work.round and (trained := control_round(e, work.round)):
+        control = work.machines.engine(work.model("control", trained), e.engine)
         found.append(evaluate.greedy(held_out, control, "control", by))
     return pl.concat(found).sort("problem_id", "arm", "decoding", "sample")
 

@@ -124,22 +124,30 @@ def _nodes(e: Experiment) -> Iterator[Node]:
 
 
 def _round(e: Experiment, r: int) -> Iterator[Node]:
-    problems, base, control = (None, "problems"), (0, "policy"), [(r, "control")] if e.control else []
-    training = e.training_of(r)
+    problems, base, training = (None, "problems"), (0, "policy"), e.training_of(r)
+    control = control_round(e, r)
     guide = [(r - 1, "ppm")] if e.search_of(r).ppm and r > 1 else []
     yield _node(e, r, "trajectories", [problems, (r - 1, "policy"), *guide], shard_names(e))
     yield _node(e, r, "verified", [problems, (r, "trajectories")])
     yield _node(e, r, "pairs", [problems, (r, "trajectories")])
     yield _node(e, r, "policy", [problems, base, *_history(r, "verified", training.policy.history)])
-    if e.control:
+    if control == r:
         yield _node(e, r, "control", [problems, base])
+    arm = [(control, "control")] if control else []
     yield _node(e, r, "ppm", [(r, "policy"), *_history(r, "pairs", training.ppm.history)])
     yield _node(
         e,
         r,
         "evaluation",
-        [problems, (r, "policy"), *control, (r, "ppm"), (r, "verified"), *((n, "evaluation") for n in range(r))],
+        [problems, (r, "policy"), *arm, (r, "ppm"), (r, "verified"), *((n, "evaluation") for n in range(r))],
     )
+
+
+def control_round(e: Experiment, r: int) -> int | None:
+    """The round whose control is that of round `r`: rounds that train alike share one, for it reads nothing else."""
+    if e.control is None:
+        return None
+    return next(n for n in range(1, r + 1) if e.training_of(n).policy == e.training_of(r).policy)
 
 
 def _history(r: int, stage: str, history: str) -> list[tuple[int | None, str]]:
