@@ -12,7 +12,14 @@ from pathlib import Path
 import polars as pl
 import torch
 from datasets import Dataset
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback, set_seed
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    PrinterCallback,
+    TrainerCallback,
+    set_seed,
+)
 from trl import SFTConfig, SFTTrainer
 
 from models.tokenizer import train_tokenizer
@@ -73,6 +80,7 @@ def train_policy(
         processing_class=tokenizer,
         callbacks=[StepProgress(settings.steps, progress)],
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -137,6 +145,3 @@ class StepProgress(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
         self.progress(state.global_step, self.total)
-
-    def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
-        """Silence the trainer's own printing of its logs."""

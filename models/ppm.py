@@ -14,7 +14,7 @@ import polars as pl
 import torch
 from datasets import Dataset
 from torch.nn.functional import logsigmoid
-from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast, set_seed
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast, PrinterCallback, set_seed
 from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
@@ -89,6 +89,7 @@ def train_ppm(
             data_collator=_PairCollator(pad_token_id=tokenizer.pad_token_id),
             callbacks=[StepProgress(steps, progress)],
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
         curve = [row for row in trainer.state.log_history if "loss" in row]
     model.save_pretrained(out)
