@@ -30,7 +30,7 @@ MODULES: Final = frozenset({
 })  # fmt: skip
 _IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import|import[ \t]+([^\n#;]+))", re.MULTILINE)
 # Words whose meaning in monty differs from CPython without an error: clocks and sleeps, the interpreter's own insides.
-_WORDS = re.compile(r"\b(?:sleep|eval|exec|open|__\w+__\s*\()|;[ \t]*(?:import|from)\b")
+_WORDS = re.compile(r"\b(?:sleep|eval|exec|open|(?:hash|id|__\w+__)\s*\()|;[ \t]*(?:import|from)\b")
 _MISSING_ATTRIBUTE = re.compile(r"(?:module '[\w.]+'|'(\w+)' object|type object '(\w+)') has no attribute '(\w+)'")
 _MISSING_NAME = re.compile(r"name '(\w+)' is not defined")
 # Errors by which monty says "not in this interpreter", or that it raises for arguments CPython would accept.

@@ -25,11 +25,13 @@ from perseid.sandbox.execution import (
 from perseid.sandbox.fast import FastTier
 from perseid.sandbox.grading import Grade, grade_of
 from perseid.sandbox.limits import Limits
+from perseid.sandbox.results import ResultCache
 from perseid.sandbox.slot import Slot
 from perseid.sandbox.worker import Program, WorkerConfig, WorkerDied
 
 PRELOAD: Final = ("sympy", "numpy")
 _ATTEMPTS: Final = 2
+_RESULT_BYTES: Final = 64 << 20
 DEFAULT_LIMITS: Final = Limits()
 Input = TypeVar("Input")
 Output = TypeVar("Output")
@@ -68,6 +70,7 @@ class Sandbox:
         self._isolation = isolation
         self._fast = FastTier(limits, workers, prelude) if tier == "auto" else None
         self._slots = [Slot(WorkerConfig(limits, isolation, prelude, preload)) for _ in range(workers)]
+        self._results = ResultCache(_RESULT_BYTES)
         self._idle: queue.Queue[Slot] = queue.Queue()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="perseid-sandbox")
 
@@ -138,7 +141,13 @@ class Sandbox:
             answer = self._fast.run(steps, state.snapshot, keep)
             if answer is not None:
                 return answer
-        return self._run_on_cpython(steps, stdin), None
+        if not keep:
+            return self._run_on_cpython(steps, stdin), None
+        execution = self._results.get(steps)
+        if execution is None:
+            execution = self._run_on_cpython(steps, stdin)
+            self._results.put(steps, execution)
+        return execution, None
 
     def _refusal(self, steps: tuple[str, ...], stdin: str) -> str | None:
         for name, texts, limit in (
