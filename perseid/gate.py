@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from perseid.artifacts import Store
-from perseid.artifacts.disk import make_folder, replace_file, writing
+from perseid.artifacts.disk import make_folder, replace_file, unlock, writing
 from perseid.errors import UserError
 from perseid.lineage import locate
 from perseid.metrics import paired_difference
@@ -175,7 +175,7 @@ def _change(store: Store, experiment: str, change: Callable[[State], State]) -> 
             replace_file(path, (then.model_dump_json(indent=1) + "\n").encode())
         return then
     finally:
-        os.close(lock)
+        unlock(lock)
 
 
 def _event(policy: Holder, action: Literal["promote", "hold", "rollback"], reason: str, forced: bool) -> Event:

@@ -27,7 +27,7 @@ def hidden_folder(parent: Path) -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
-        os.close(lock)
+        unlock(lock)
 
 
 def make_folder(path: Path) -> None:
@@ -73,6 +73,12 @@ def filling(path: Path) -> Iterator[None]:
         if code not in FULL:
             raise
         raise UserError(path, "", _refusal(code, os.strerror(code))) from error
+
+
+def unlock(descriptor: int) -> None:
+    """Let go of a lock, even where a process forked meanwhile still holds the descriptor."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def sync(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Publishing and reading artifacts."""
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -88,14 +89,15 @@ class Draft:
     def _install(self, manifest: Manifest, final: Path) -> None:
         self.path(NAME).write_bytes(_json(manifest))
         sync_tree(self.folder)
-        if final.exists():  # damaged, or cut short by hand: its content is at hand again
-            with hidden_folder(self.place) as aside:
-                final.rename(aside / "damaged")
         try:
             self.folder.rename(final)
-        except OSError:
-            if not _intact(final, manifest.files):  # else another process published the same first
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
+            if not _intact(final, manifest.files):  # else another process published the same first
+                with hidden_folder(self.place) as aside:
+                    final.rename(aside / "damaged")
+                    self.folder.rename(final)
         sync(self.place)
 
 

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import duckdb
@@ -89,10 +89,13 @@ def _rows(
     return found.with_columns(_plain(name, dtype) for name, dtype in found.schema.items())
 
 
-def _make_views(connection: duckdb.DuckDBPyConnection, store: Store, wanted: Iterable[str], all_versions: bool) -> None:
+def _make_views(
+    connection: duckdb.DuckDBPyConnection, store: Store, wanted: Collection[str], all_versions: bool
+) -> None:
     keys = store.keys()
     current = [manifest for key in keys if (manifest := store.current(key))]
-    everything = [store.manifest(one.key, version) for one in current for version in store.versions(one.key)]
+    ever = keys if all_versions or "lineage" in wanted else []
+    everything = [store.manifest(key, version) for key in ever for version in store.versions(key)]
     seen = everything if all_versions else current
     counting = {(manifest.key, manifest.version) for manifest in current}
     for name in sorted(wanted):
