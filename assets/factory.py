@@ -11,7 +11,8 @@ import dagster as dg
 import polars as pl
 
 from assets import evaluation, pairs, plots, policy, ppm, problems, trajectories, verified
-from assets.graph import unroll
+from assets.gate import settle
+from assets.graph import round_of, unroll
 from assets.registry import CHECKPOINTS, newest
 from assets.tracking import Tracking
 from assets.work import Clock, Machines, Made, Plan, Reporter, Work, attempting
@@ -66,10 +67,10 @@ def asset_of(plan: Plan) -> dg.AssetsDefinition:
             versions = {key: manifest.version for key, manifest in work.inputs.items()}
             manifest = work.draft.publish(node.code_version, versions, clock.facts(work, result))
             tell(work, manifest, result)
-            number = newest(store, manifest, tracking) if node.stage in CHECKPOINTS else None
+            follows = AFTER.get(node.stage, nothing)(work, manifest, result, tracking)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(manifest.version),
-            metadata=metadata(manifest, result, work.tracked.url, number),
+            metadata={**metadata(manifest, result, work.tracked.url), **follows},
         )
 
     assert set(node.inputs) <= set(graph)
@@ -94,7 +95,26 @@ def tell(work: Work, manifest: Manifest, made: Made) -> None:
         work.tracked.picture(name, png)
 
 
-def metadata(manifest: Manifest, made: Made, tracked_url: str, registered: str | None) -> dict[str, Any]:
+def registered(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> dict[str, Any]:
+    return {"registered version": newest(work.store, manifest, tracking)}
+
+
+def judged(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> dict[str, Any]:
+    """The gate's word on the policy, and the end of the round's run."""
+    decision = settle(work.store, work.experiment, manifest, tracking)
+    tracking.close_round(round_of(work.plan.node), made.metrics)
+    return {"gate": dg.MetadataValue.md(f"**{decision.verdict}**: {decision.reason}")}
+
+
+def nothing(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> dict[str, Any]:
+    return {}
+
+
+# What follows the publishing of a stage's artifact; gives more metadata.
+AFTER = {**dict.fromkeys(CHECKPOINTS, registered), "evaluation": judged}
+
+
+def metadata(manifest: Manifest, made: Made, tracked_url: str) -> dict[str, Any]:
     shown: dict[str, Any] = {name: dg.MetadataValue.float(float(value)) for name, value in made.metrics.items()}
     shown |= {name: dg.MetadataValue.md(plots.markdown(name, png)) for name, png in made.pictures.items()}
     shown |= {name: dg.MetadataValue.md(table_markdown(frame)) for name, frame in made.tables.items()}
@@ -109,7 +129,6 @@ def metadata(manifest: Manifest, made: Made, tracked_url: str, registered: str |
         "seconds": manifest.wall_s,
         "tokens": manifest.tokens,
         "MLflow run": dg.MetadataValue.url(tracked_url),
-        **({"registered version": registered} if registered else {}),
     }
 
 

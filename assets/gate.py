@@ -25,10 +25,10 @@ def settle(store: Store, experiment: Experiment, evaluation: Manifest, tracking:
     return decision
 
 
-def is_settled(store: Store, experiment: Experiment, evaluation: Manifest) -> bool:
+def is_settled(store: Store, evaluation: Manifest) -> bool:
     """Whether the gate has spoken on the policy of this evaluation; a kill may come between the two."""
     policy = judged_policy(evaluation)
-    history = gate.state(store, experiment.name).history
+    history = gate.state(store, policy.key.split("/")[0]).history
     return any((event.key, event.version) == (policy.key, policy.version) and not event.forced for event in history)
 
 

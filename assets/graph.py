@@ -111,6 +111,11 @@ def key_of(experiment: str, round_number: int | None, stage: str) -> str:
     return f"{experiment}/{stage}" if round_number is None else f"{experiment}/round_{round_number:02d}/{stage}"
 
 
+def round_of(node: Node) -> str:
+    """The key of a node's round: what is tracked together. Of `problems`, the experiment."""
+    return node.key.rpartition("/")[0]
+
+
 def shard_names(experiment: Experiment) -> tuple[str, ...]:
     return tuple(f"{shard:03d}" for shard in range(experiment.shards))
 

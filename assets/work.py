@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import dagster as dg
 import polars as pl
 
-from assets.graph import Graph, Node, hash_of, inputs_of, key_of
+from assets.graph import Graph, Node, hash_of, inputs_of, key_of, round_of
 from assets.tracking import Tracked, Tracking
 from perseid import experiment as settings
 from perseid.artifacts import Draft, Facts, Manifest, Store
@@ -146,8 +146,7 @@ def attempting(
 ) -> Iterator[Work]:
     key = plan.node.key if shard is None else f"{plan.node.key}/{shard}"
     inputs = present_inputs(plan, store)
-    round_key = key_of(plan.experiment.name, plan.node.round, "")[:-1]
-    with tracking.attempt(round_key, key, tags) as tracked, store.draft(key) as draft:
+    with tracking.attempt(round_of(plan.node), key, tags) as tracked, store.draft(key) as draft:
         yield Work(plan, shard, store, machines, draft, tracked, reporter, inputs)
 
 

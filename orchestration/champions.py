@@ -2,15 +2,15 @@
 
 from assets import gate
 from orchestration.places import Places
-from orchestration.tracking import MlflowTracking
+from orchestration.tracking import tracking_of
 from perseid.artifacts import Store
 from perseid.experiment import Experiment
 from perseid.gate import Holder
 
 
 def promote(experiment: Experiment, places: Places, round_number: int) -> Holder:
-    return gate.promote(Store(places.root), experiment, round_number, MlflowTracking(folder=str(places.mlflow)))
+    return gate.promote(Store(places.root), experiment, round_number, tracking_of(places))
 
 
 def rollback(experiment: Experiment, places: Places) -> Holder:
-    return gate.rollback(Store(places.root), experiment, MlflowTracking(folder=str(places.mlflow)))
+    return gate.rollback(Store(places.root), experiment, tracking_of(places))

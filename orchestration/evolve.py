@@ -2,7 +2,8 @@
 
 What is fresh is read from the manifests before each unit, so an input that is re-made byte for byte leaves what follows
 it as it is, an interrupted evolve goes on where it stopped, and a second one does nothing and loads nothing heavy.
-A killed evolve leaves runs that look active: the next one marks them as failed before it starts.
+A killed evolve leaves runs that look active: the next one marks them as failed before it starts; and if the kill came
+between an evaluation and the gate, the next one asks the gate.
 """
 
 import logging
@@ -14,9 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from assets.freshness import Unit, fresh, units
+from assets.gate import is_settled, settle
 from assets.graph import Graph, of_rounds, unroll
 from assets.work import Reporter
 from orchestration.places import Places
+from orchestration.tracking import tracking_of
 from perseid.artifacts import Manifest, Store
 from perseid.errors import UserError
 from perseid.experiment import Experiment
@@ -60,6 +63,8 @@ def evolve(experiment: Experiment, places: Places, show: Show, rounds: int | Non
                 runs.make(unit)
                 manifest = store.current(unit.key)
             assert manifest is not None
+            if unit.node.stage == "evaluation" and not is_settled(store, manifest):
+                settle(store, experiment, manifest, tracking_of(places))
             made += stale
             show.ended(unit, manifest, stale)
     return Evolved(made, len(wanted) - made)

@@ -145,10 +145,10 @@ def champion_line(store: Store, experiment: str) -> str:
     return f"Champion: {state.champion.key} ({state.champion.version}): {events[-1].reason}"
 
 
-def next_commands(experiment: str, name: str, last: int) -> list[str]:
+def next_commands(name: str, last: int) -> list[str]:
     return [
-        "make ui                                          # every run, plot and table; materialise more",
-        f"python -m orchestration query solved_by_round_and_family --experiment {experiment}",
+        "make ui      # every run, plot and table; materialise more",
+        f"python -m orchestration query solved_by_round_and_family --experiment {name}",
         f"python -m orchestration lineage {name}/round_{last:02d}/policy",
     ]
 

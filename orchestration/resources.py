@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.work import Report, Reporter
 from orchestration.places import Places
-from orchestration.tracking import MlflowTracking
+from orchestration.tracking import tracking_of
 from perseid import experiment as settings
 from perseid.artifacts import Store
 from perseid.engine import Engine, Scorer
@@ -62,12 +62,6 @@ def resources(places: Places, reporter: Reporter | None = None) -> dict[str, Any
     return {
         "store": Store(places.root),
         "machines": LocalMachines(),
-        "tracking": MlflowTracking(folder=str(places.mlflow), **links()),
+        "tracking": tracking_of(places),
         "reporter": reporter or LoggedProgress(),
     }
-
-
-def links() -> dict[str, str]:
-    """Where `make ui` serves the two user interfaces, if not at their usual ports."""
-    named = {"ui": os.environ.get("PERSEID_MLFLOW_URL"), "dagster_ui": os.environ.get("PERSEID_DAGSTER_URL")}
-    return {name: url for name, url in named.items() if url}

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from orchestration.places import Places
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
@@ -163,6 +165,12 @@ class MlflowTracking(dg.ConfigurableResource):
         with (folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def tracking_of(places: Places) -> MlflowTracking:
+    """With links to where `make ui` serves the two user interfaces, if not at their usual ports."""
+    named = {"ui": os.environ.get("PERSEID_MLFLOW_URL"), "dagster_ui": os.environ.get("PERSEID_DAGSTER_URL")}
+    return MlflowTracking(folder=str(places.mlflow), **{name: url for name, url in named.items() if url})
 
 
 def write_metrics(client: "MlflowClient", run_id: str, points: Sequence[tuple[str, int, float]]) -> None:
