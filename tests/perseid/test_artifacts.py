@@ -215,10 +215,11 @@ def test_a_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         published(store)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_root_without_permission_is_named_and_can_still_be_read(store: Store) -> None:
     manifest = published(store)
     store.place(KEY).chmod(0o500)
+    if os.access(store.place(KEY), os.W_OK):
+        pytest.skip("this user may write everywhere")
     with pytest.raises(UserError, match="cannot be written"):
         published(Store(store.root), b"other")
     store.place(KEY).chmod(0o700)
