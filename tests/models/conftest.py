@@ -1,0 +1,40 @@
+"""A real policy, made and trained once for the tests: the quickstart's architecture in small."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from models.policy import bootstrap, train_policy
+from perseid.experiment import Base, PolicyTraining, Problems
+from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, MARKS, METHOD
+from perseid.problems import build
+
+SETTINGS = PolicyTraining(steps=80, batch=16, learning_rate=5e-3)
+
+
+@pytest.fixture(scope="session")
+def examples() -> pl.DataFrame:
+    settings = Problems(demonstrated=("gcd", "products"), undemonstrated=(), demonstrations=30, drills=0)
+    shown = build(settings, seed=1, rounds=1).demonstrations
+    return pl.DataFrame(
+        {
+            "prompt": [METHOD.prompt(d.question, "") for d in shown],
+            "response": [END_OF_STEP.join(d.steps) + END_OF_ANSWER for d in shown],
+            "weight": [1.0] * len(shown),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def untrained(examples: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("untrained")
+    bootstrap(examples, Base(hidden_size=32, heads=2, vocab_size=400, context=128), MARKS, folder, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def policy(examples: pl.DataFrame, untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("policy")
+    train_policy(examples, untrained, SETTINGS, folder, seed=0)
+    return folder

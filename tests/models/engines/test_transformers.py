@@ -1,0 +1,84 @@
+"""The embedded engine, with real weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from models.engines.transformers import TransformersEngine, _nucleus, _uniform
+from perseid.engine import Generate, Sampling
+from perseid.experiment import Engine
+from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, METHOD
+
+QUESTIONS = (
+    "GCD of 12, 18",
+    "Multiply these factors: 3 * 4 * 5",
+    "Find the Greatest Common Divisor (GCD) of these numbers: 9, 6",
+)
+STEP = Sampling(temperature=1.0, max_tokens=16, stop=(END_OF_STEP, END_OF_ANSWER))
+
+
+@pytest.fixture(scope="module")
+def engine(policy: Path) -> TransformersEngine:
+    return TransformersEngine(policy, Engine(batch=8))
+
+
+def prompts() -> list[str]:
+    return [METHOD.prompt(question, "") for question in QUESTIONS]
+
+
+def test_greedy_decoding_is_what_transformers_itself_generates(engine: TransformersEngine, policy: Path) -> None:
+    tokenizer, model = PreTrainedTokenizerFast.from_pretrained(policy), AutoModelForCausalLM.from_pretrained(policy)
+    sampling = Sampling(temperature=0.0, max_tokens=24, stop=(END_OF_ANSWER,))
+    found = engine.generate_now([Generate(prompt, 0, sampling) for prompt in prompts()])
+    for prompt, completion in zip(prompts(), found, strict=True):
+        ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+        wanted = model.generate(ids, max_new_tokens=24, do_sample=False)[0, ids.shape[1] :]
+        text = tokenizer.decode(wanted)
+        assert completion.text + completion.stop == text.split(END_OF_ANSWER)[0] + (
+            END_OF_ANSWER if END_OF_ANSWER in text else ""
+        )
+
+
+def test_a_request_is_answered_alike_whoever_shares_its_batch(engine: TransformersEngine) -> None:
+    requests = [Generate(prompt, seed, STEP) for prompt in prompts() for seed in range(7)]
+    together = engine.generate_now(requests)
+    assert [engine.generate_now([request])[0] for request in requests] == together
+
+
+def test_seeds_draw_different_texts_and_the_same_seed_the_same(engine: TransformersEngine) -> None:
+    hot = Sampling(temperature=3.0, max_tokens=16, stop=(END_OF_STEP,))
+    texts = [c.text for c in engine.generate_now([Generate(prompts()[0], seed, hot) for seed in (1, 2, 3, 1)])]
+    assert len(set(texts)) == 3
+    assert texts[0] == texts[3]
+
+
+def test_a_completion_ends_at_its_stop_string_or_its_limit(engine: TransformersEngine) -> None:
+    likely = Sampling(temperature=0.0, max_tokens=16, stop=(END_OF_STEP, END_OF_ANSWER))
+    short = Sampling(temperature=0.0, max_tokens=2, stop=(END_OF_STEP, END_OF_ANSWER))
+    stopped, cut = engine.generate_now([Generate(prompts()[0], 0, likely), Generate(prompts()[0], 0, short)])
+    assert (stopped.stop, END_OF_STEP in stopped.text) == (END_OF_STEP, False)
+    assert (cut.stop, cut.num_tokens) == ("", 2)
+
+
+def test_a_stop_string_that_is_no_token_is_refused(engine: TransformersEngine) -> None:
+    with pytest.raises(ValueError, match="every stop string must be a token"):
+        engine.generate_now([Generate(prompts()[0], 0, Sampling(stop=("\n\n",)))])
+
+
+def test_a_prompt_that_fills_the_context_is_refused(engine: TransformersEngine) -> None:
+    with pytest.raises(ValueError, match="leaves no room in the context"):
+        engine.generate_now([Generate("7" * 128, 0, STEP)])
+
+
+def test_hashed_uniform_numbers_are_uniform_and_differ_by_position() -> None:
+    drawn = _uniform(range(20_000), 3)
+    assert abs(drawn.mean() - 0.5) < 0.01
+    assert 0.0 <= drawn.min() < drawn.max() < 1.0
+    assert (drawn != _uniform(range(20_000), 4)).all()
+
+
+def test_the_nucleus_is_the_smallest_set_that_reaches_top_p() -> None:
+    kept = _nucleus(torch.tensor([[0.5, 0.1, 0.3, 0.1]]), torch.tensor([0.7]))
+    assert kept.tolist() == [[0.5, 0.0, pytest.approx(0.3), 0.0]]

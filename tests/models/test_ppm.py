@@ -1,0 +1,69 @@
+"""The process preference model: it learns an order, and serves it in (-1, 1)."""
+
+import math
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from models.ppm import PpmScorer, score_pairs, train_ppm
+from perseid.experiment import Engine, PpmTraining
+from perseid.methods.rstar_math import METHOD
+
+GOOD, BAD = "# take gcd\nb = gcd(a)<|end_of_step|>", "# take prod\nb = prod(a)<|end_of_step|>"
+SETTINGS = PpmTraining(epochs=6, batch=8, learning_rate=5e-3)
+
+
+def pairs(numbers: range, split: str) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "pair_id": [f"{n:016x}" for n in numbers],
+            "split": [split] * len(numbers),
+            "prompt": [METHOD.prompt(f"GCD of {n}, {2 * n}", "") for n in numbers],
+            "chosen": [GOOD] * len(numbers),
+            "rejected": [BAD] * len(numbers),
+            "weight": [0.25] * len(numbers),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def ppm(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ppm")
+    curve = train_ppm(pairs(range(10, 42), "train"), policy, SETTINGS, folder, seed=0)
+    assert curve["loss"][0] > curve["loss"][-1]
+    return folder
+
+
+def test_held_out_pairs_are_put_in_order(ppm: Path) -> None:
+    scores = score_pairs(pairs(range(60, 80), "held_out"), PpmScorer(ppm, Engine()))
+    assert (scores["score_chosen"] > scores["score_rejected"]).all()
+    assert scores["split"].unique().to_list() == ["held_out"]
+
+
+def test_a_score_is_the_tanh_of_the_last_token_s_logit_over_the_scale(ppm: Path) -> None:
+    scorer = PpmScorer(ppm, Engine())
+    prefix = METHOD.prompt("GCD of 4, 6", GOOD)
+    ids = torch.tensor([scorer.tokenizer(prefix)["input_ids"]])
+    with torch.inference_mode():
+        logit = scorer.model(input_ids=ids).logits.item()
+    assert scorer.score_now([prefix, METHOD.prompt("GCD of 4, 6", "")])[0] == pytest.approx(math.tanh(logit / 5.0))
+    assert scorer.model.config.ppm_scale == 5.0
+
+
+def test_tanh_of_a_logit_of_four_over_five() -> None:
+    assert math.tanh(4.0 / 5.0) == pytest.approx(0.66404, abs=5e-6)
+
+
+def test_scores_do_not_depend_on_what_shares_their_batch(ppm: Path) -> None:
+    scorer = PpmScorer(ppm, Engine(batch=3))
+    prefixes = [METHOD.prompt(f"GCD of {n}, 6", GOOD if n % 2 else BAD) for n in (1, 22, 333, 4444, 55555)]
+    alone = [scorer.score_now([prefix])[0] for prefix in prefixes]
+    assert scorer.score_now(prefixes) == pytest.approx(alone, abs=1e-6)
+
+
+def test_without_pairs_the_ppm_is_the_policy_with_a_fresh_head(policy: Path, tmp_path: Path) -> None:
+    curve = train_ppm(pairs(range(0), "train"), policy, SETTINGS, tmp_path, seed=0)
+    assert curve.height == 0
+    assert PpmScorer(tmp_path, Engine()).score_now([METHOD.prompt("GCD of 4, 6", "")]) == [pytest.approx(0.0, abs=1e-3)]
