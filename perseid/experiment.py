@@ -72,7 +72,7 @@ class Search(Section):
     unvisited: Literal["zero", "inf"] = "inf"  # UCT's term of an unvisited child: "zero" is the parity preset
     tie: Literal["first", "random"] = "random"
     max_depth: Positive = 16  # steps
-    max_step_tokens: Positive = 20
+    max_step_tokens: Positive = 16
     temperature: float = Field(1.0, gt=0.0)
     top_p: float = Field(1.0, gt=0.0, le=1.0)
     errors_threshold: Positive = 1  # consecutive failed steps that close a node

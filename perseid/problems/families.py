@@ -118,7 +118,7 @@ FAMILIES = {
             ),
             ("numbers", "gcd"),
             integer=True,
-            least=6,
+            least=11,
             reach=30,
         ),
         Family(
@@ -223,7 +223,7 @@ FAMILIES = {
             ),
             ("quotes", "occurrences"),
             integer=True,
-            least=4,
+            least=5,
             reach=9,
         ),
         Family(
@@ -252,7 +252,7 @@ FAMILIES = {
             ),
             ("equation", "root"),
             integer=True,
-            least=4,
+            least=12,
         ),
         Family(
             "leg_counting",
@@ -363,7 +363,7 @@ FAMILIES = {
             ),
             ("decimals", "remaining"),
             integer=True,
-            least=20,
+            least=32,
         ),
     )
 }
