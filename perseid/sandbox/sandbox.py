@@ -11,6 +11,7 @@ import queue
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Literal, TypeVar
 
@@ -25,11 +26,11 @@ from perseid.sandbox.execution import (
 from perseid.sandbox.fast import FastTier
 from perseid.sandbox.grading import Grade, grade_of
 from perseid.sandbox.limits import Limits
-from perseid.sandbox.results import ResultCache
+from perseid.sandbox.results import Results
 from perseid.sandbox.slot import Slot
-from perseid.sandbox.worker import Program, WorkerConfig, WorkerDied
+from perseid.sandbox.worker import Outcome, Program, WorkerConfig, WorkerDied
 
-PRELOAD: Final = ("sympy", "numpy")
+PRELOAD: Final = ("sympy", "mpmath", "numpy")
 _ATTEMPTS: Final = 2
 _RESULT_BYTES: Final = 64 << 20
 DEFAULT_LIMITS: Final = Limits()
@@ -70,7 +71,7 @@ class Sandbox:
         self._isolation = isolation
         self._fast = FastTier(limits, workers, prelude) if tier == "auto" else None
         self._slots = [Slot(WorkerConfig(limits, isolation, prelude, preload)) for _ in range(workers)]
-        self._results = ResultCache(_RESULT_BYTES)
+        self._results = Results(_RESULT_BYTES)
         self._idle: queue.Queue[Slot] = queue.Queue()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="perseid-sandbox")
 
@@ -141,13 +142,22 @@ class Sandbox:
             answer = self._fast.run(steps, state.snapshot, keep)
             if answer is not None:
                 return answer
-        if not keep:
-            return self._run_on_cpython(steps, stdin), None
-        execution = self._results.get(steps)
-        if execution is None:
-            execution = self._run_on_cpython(steps, stdin)
-            self._results.put(steps, execution)
-        return execution, None
+        if keep:
+            return self._extended_on_cpython(steps), None
+        return self._on_a_worker([Program("program", steps, stdin)])[0].execution, None
+
+    def _extended_on_cpython(self, steps: tuple[str, ...]) -> Execution:
+        """The last of `steps` after the others: remembered, or from the state they left, or all run again."""
+        known = self._results.get(steps)
+        if known is not None:
+            return known.execution
+        before = self._results.get(steps[:-1])
+        program = Program("program", steps, keep=True, frozen="" if before is None else before.frozen)
+        outcome = self._on_a_worker([program])[0]
+        if outcome.how == "stale":
+            outcome = self._on_a_worker([replace(program, frozen="")])[0]
+        self._results.put(steps, outcome)
+        return outcome.execution
 
     def _refusal(self, steps: tuple[str, ...], stdin: str) -> str | None:
         for name, texts, limit in (
@@ -169,28 +179,25 @@ class Sandbox:
         if reason is not None:
             return grade_of(refused(reason, "cpython"), refused(reason, "cpython"), None)
         programs = [Program("code", (code,)), Program("tests", (tests,), entry_point=entry_point)]
-        (of_code, _), (of_tests, how) = self._on_a_worker(programs)
-        return grade_of(of_code, of_tests, how)
+        of_code, of_tests = self._on_a_worker(programs)
+        return grade_of(of_code.execution, of_tests.execution, of_tests.how)
 
     def grade_many(self, items: Sequence[tuple[str, str, str]]) -> list[Grade]:
         """`grade` for each (code, entry point, tests), `workers` at a time; answers in the order of `items`."""
         return self._map(lambda item: self.grade(*item), items)
 
-    def _run_on_cpython(self, steps: tuple[str, ...], stdin: str) -> Execution:
-        return self._on_a_worker([Program("program", steps, stdin)])[0][0]
-
-    def _on_a_worker(self, programs: list[Program]) -> list[tuple[Execution, str | None]]:
+    def _on_a_worker(self, programs: list[Program]) -> list[Outcome]:
         """Run `programs` on the next idle worker; once more elsewhere if the sandbox itself failed them."""
-        answers: list[tuple[Execution, str | None]] = []
+        answers: list[Outcome] = []
         for _ in range(_ATTEMPTS):
             slot = self._idle.get()
             try:
                 answers = slot.execute(programs)
             except WorkerDied as death:
-                answers = [(infrastructure_failure(str(death), "cpython"), None) for _ in programs]
+                answers = [Outcome(infrastructure_failure(str(death), "cpython")) for _ in programs]
             finally:
                 self._idle.put(slot)
-            if all(execution.status != "sandbox_error" for execution, _ in answers):
+            if all(answer.execution.status != "sandbox_error" for answer in answers):
                 break
         return answers
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from perseid.sandbox.execution import Execution
-from perseid.sandbox.worker import Program, Worker, WorkerConfig
+from perseid.sandbox.worker import Outcome, Program, Worker, WorkerConfig
 
 
 class Slot:
@@ -22,12 +22,12 @@ class Slot:
         self.lean = Worker(config if self._always_full else replace(config, preload=()))
         self._full = Worker(config) if config.preload and not self._always_full else self.lean
 
-    def execute(self, programs: list[Program]) -> list[tuple[Execution, str | None]]:
+    def execute(self, programs: list[Program]) -> list[Outcome]:
         """As `Worker.execute`, on the server that has what the programs name."""
         if self._names_preloaded(programs):
             return self._full.execute(programs)
         answers = self.lean.execute(programs)
-        if self._full is not self.lean and any(self._missed(execution) for execution, _ in answers):
+        if self._full is not self.lean and any(self._missed(answer.execution) for answer in answers):
             return self._full.execute(programs)
         return answers
 
@@ -35,9 +35,8 @@ class Slot:
         return any(name in step for program in programs for step in program.steps for name in self._names)
 
     def _missed(self, execution: Execution) -> bool:
-        """Whether a program asked for a preloaded package under a name that it put together."""
-        missing = "ModuleNotFoundError: No module named "
-        return execution.error is not None and any(f"{missing}{name!r}" in execution.error for name in self._names)
+        """Whether a program asked for a package that the lean server may lack, under a name that it put together."""
+        return execution.error is not None and "ModuleNotFoundError" in execution.error
 
     def pids(self) -> list[int]:
         """Process ids of the servers that run."""

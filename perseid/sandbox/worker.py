@@ -33,6 +33,8 @@ _ENVIRONMENT: Final = {
 }
 _READ_ONLY: Final = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 _START_S: Final = 60.0
+# A frozen state of 256 KiB in base 85, and the rest.
+_RECORD_BYTES: Final = 400 << 10
 # How long past an execution's own limit the server may stay silent before it counts as dead.
 _GRACE_S: Final = 10.0
 
@@ -112,14 +114,9 @@ class Worker:
             "cpu_s": math.ceil(limits.timeout_s) + 1,
         }
 
-    def run(self, steps: tuple[str, ...], stdin: str) -> Execution:
-        """Run the last of `steps` after the others in one fresh child. Raises `WorkerDied`, `SandboxUnavailable`."""
-        return self.execute([Program("program", steps, stdin)])[0][0]
-
-    def execute(self, programs: list[Program]) -> list[tuple[Execution, str | None]]:
+    def execute(self, programs: list[Program]) -> list[Outcome]:
         """Run one program, or generated code and its tests with a socket between them, each in a fresh child.
 
-        The second of each pair is the record's own word for how it ended, None without a record.
         Raises `WorkerDied`, `SandboxUnavailable`.
         """
         self.start()
@@ -165,12 +162,26 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What one child is to do. role: `program`, or the `code` and the `tests` of a grading."""
+    """What one child is to do. role: `program`, or the `code` and the `tests` of a grading.
+
+    keep: whether a state worth it is to be handed back. frozen: the state before the last step, as handed back then.
+    """
 
     role: str
     steps: tuple[str, ...]
     stdin: str = ""
     entry_point: str = ""
+    keep: bool = False
+    frozen: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An execution, with the record's own word for how it ended (None without one) and the state it left, if kept."""
+
+    execution: Execution
+    how: str | None = None
+    frozen: str = ""
 
 
 class _Sent:
@@ -182,6 +193,8 @@ class _Sent:
             "role": program.role,
             "steps": program.steps,
             "entry_point": program.entry_point,
+            "keep": program.keep,
+            "frozen": program.frozen,
             "nonce": self._nonce,
         }
         code = stack.enter_context(_Memory(json.dumps(request).encode()))
@@ -190,11 +203,11 @@ class _Sent:
         self._record = stack.enter_context(_Memory())
         self.fds = [code.fd, stdin.fd, self._output.fd, self._record.fd]
 
-    def judged(self, answer: dict[str, Any], limits: Limits) -> tuple[Execution, str | None]:
+    def judged(self, answer: dict[str, Any], limits: Limits) -> Outcome:
         """The verdict, once the child is gone and nobody can write any more."""
-        record = _parse_record(self._record.read(32 * 1024), self._nonce if answer["confined"] else None)
+        record = _parse_record(self._record.read(_RECORD_BYTES), self._nonce if answer["confined"] else None)
         execution = judge(answer, record, self._output.read(limits.output_bytes + 1), limits)
-        return execution, None if record is None else record.how
+        return Outcome(execution) if record is None else Outcome(execution, record.how, record.frozen)
 
 
 class _Memory:
@@ -225,15 +238,16 @@ class _Record:
 
     how: str
     prefix: str
+    frozen: str
     message: str
 
 
 def _parse_record(raw: bytes, nonce: str | None) -> _Record | None:
     """The record, or None when it is absent, malformed or without this execution's nonce (None: any)."""
-    parts = raw.decode("utf-8", "replace").split("\n", 3)
-    if len(parts) != 4 or nonce not in (None, parts[1]):
+    parts = raw.decode("utf-8", "replace").split("\n", 4)
+    if len(parts) != 5 or nonce not in (None, parts[1]):
         return None
-    return _Record(parts[0], parts[2], parts[3])
+    return _Record(parts[0], parts[2], parts[3], parts[4])
 
 
 def judge(answer: dict[str, Any], record: _Record | None, stdout: bytes, limits: Limits) -> Execution:

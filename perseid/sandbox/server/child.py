@@ -11,17 +11,21 @@ from __future__ import annotations
 import builtins
 import json
 import sys
+from base64 import b85decode, b85encode
 from contextlib import suppress
 from os import _exit, close, dup2, read, write
+from time import process_time
 from typing import Any, NoReturn
 
-from . import split
+from . import freeze, split
 
 # Functions defined below look their builtins up here, whatever a program does to the real ones.
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 CODE_FD, STEP_FD, RECORD_FD = 3, 4, 5
 RECORD_CHARS = 4000
+# CPU seconds from which on a state is worth keeping; a fork and its layers take about a tenth of it.
+DEAR_S = 0.02
 
 
 def run(namespace: dict[str, Any]) -> NoReturn:
@@ -29,16 +33,21 @@ def run(namespace: dict[str, Any]) -> NoReturn:
 
     Roles: `program` runs steps; `code` runs them and then answers calls; `tests` runs tests against that.
 
-    The record, a line each: how it ended, the nonce, the earlier step that ended it or nothing, a message.
+    The record, a line each: how it ended, the nonce, the earlier step that ended it or nothing, the frozen state or
+    nothing, a message.
     """
     request = json.loads(_read_all())
     close(CODE_FD)
     flush = sys.stdout.flush
-    nonce, role = request["nonce"], request["role"]
+    nonce, role, frozen = request["nonce"], request["role"], ""
+    before = dict(namespace) if request["keep"] else {}
     if role == "tests":
         how, prefix, message, code = _run_tests(request["steps"][0], request["entry_point"], namespace, nonce)
     else:
-        how, prefix, message, code = _run_steps(request["steps"], namespace, flush)
+        steps = _thawed(request, namespace, nonce)
+        how, prefix, message, code = _run_steps(steps, namespace, flush)
+        if how == "ok" and request["keep"] and (request["frozen"] or process_time() > DEAR_S):
+            frozen = _frozen(steps, namespace, before)
     if role == "code" and how == "ok":
         how, prefix, message, code = _serve(namespace)
     try:
@@ -46,11 +55,27 @@ def run(namespace: dict[str, Any]) -> NoReturn:
     except BaseException as error:
         if how == "ok":
             how, message, code = _describe(error)
-    _leave(how, nonce, prefix, message, code)
+    _leave(how, nonce, prefix, message, code, frozen)
 
 
-def _leave(how: str, nonce: str, prefix: str, message: str, code: int) -> NoReturn:
-    write(RECORD_FD, "\n".join((how, nonce, prefix, message)).encode("utf-8", "replace"))
+def _thawed(request: dict[str, Any], namespace: dict[str, Any], nonce: str) -> list[str]:
+    """The steps still to run: the last alone where the state before it could be put back."""
+    if not request["frozen"]:
+        return list(request["steps"])
+    try:
+        freeze.thaw(b85decode(request["frozen"]), namespace)
+    except BaseException as error:
+        _leave("stale", nonce, "", f"{type(error).__name__}", 3)
+    return list(request["steps"][-1:])
+
+
+def _frozen(steps: list[str], namespace: dict[str, Any], before: dict[str, Any]) -> str:
+    state = freeze.freeze(steps, namespace, before)
+    return "" if state is None else b85encode(state).decode()
+
+
+def _leave(how: str, nonce: str, prefix: str, message: str, code: int, frozen: str = "") -> NoReturn:
+    write(RECORD_FD, "\n".join((how, nonce, prefix, frozen, message)).encode("utf-8", "replace"))
     _exit(code)
 
 

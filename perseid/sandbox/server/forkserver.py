@@ -203,7 +203,7 @@ def _become_child(server: Server, fds: list[int], tell: int, channel: int) -> No
         os.write(_CONFINED_FD, b"c")
         os.close(_CONFINED_FD)
     except BaseException as error:
-        os.write(child.RECORD_FD, f"unconfined\n\n\n{error}".encode())
+        os.write(child.RECORD_FD, f"unconfined\n\n\n\n{error}".encode())
         os._exit(1)
     child.run(server.main_module.__dict__)
 
