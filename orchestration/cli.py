@@ -3,6 +3,7 @@
 What a command needs is imported in it, so that `--help` and an `evolve` with nothing to do come at once.
 """
 
+import errno
 import json
 import sys
 import time
@@ -15,6 +16,7 @@ from rich.console import Console
 from perseid.errors import UserError
 
 INTERRUPTED = 130
+INTERRUPTS = {"DagsterExecutionInterruptedError"}  # named, so that it need not be imported
 TABLE_WIDTH = 110  # characters
 
 app = typer.Typer(
@@ -191,26 +193,33 @@ def print_json(value: Any) -> None:
 def main(arguments: list[str] | None = None) -> None:
     try:
         app(arguments, standalone_mode=False)
-    except UserError as error:
-        sys.exit(failed(str(error), 2))
-    except KeyboardInterrupt:
-        sys.exit(failed("interrupted; the same command goes on from here", INTERRUPTED))
-    except typer.Abort:
-        sys.exit(failed("interrupted; the same command goes on from here", INTERRUPTED))
-    except Exception as error:
+    except BaseException as error:
         sys.exit(explained(error))
 
 
-def explained(error: Exception) -> int:
-    """Usage errors and refusals of the sandbox are the user's to mend; anything else keeps its trace."""
+def explained(error: BaseException) -> int:
+    """The exit status of what ended a command. What the user cannot mend is raised again, with its trace."""
     import click
 
+    if isinstance(error, KeyboardInterrupt | typer.Abort) or type(error).__name__ in INTERRUPTS:
+        return failed("interrupted; the same command goes on from here", INTERRUPTED)
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
-    if type(error).__name__ == "SandboxUnavailable":
+    if isinstance(error, UserError) or type(error).__name__ == "SandboxUnavailable":
         return failed(str(error), 2)
+    if full := disk_full(error):
+        return failed(f"{full}; make room and run again, nothing is lost", 2)
     raise error
+
+
+def disk_full(error: BaseException | None) -> str:
+    """Which of an error and its causes says that a disk is full; "" if none does. Dagster and MLflow write too."""
+    while error is not None:
+        if getattr(error, "errno", None) == errno.ENOSPC or "disk is full" in str(error):
+            return str(error).splitlines()[0]
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def failed(message: str, status: int) -> int:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import yaml
+
 from assets.freshness import Unit, fresh, units
 from assets.gate import is_settled, settle
 from assets.graph import Graph, of_rounds, unroll
@@ -21,6 +23,7 @@ from assets.work import Reporter
 from orchestration.places import Places
 from orchestration.tracking import tracking_of
 from perseid.artifacts import Manifest, Store
+from perseid.artifacts.disk import replace_file
 from perseid.errors import UserError
 from perseid.experiment import Experiment
 
@@ -112,13 +115,24 @@ class Runs:
             from orchestration.code_location import definitions
             from orchestration.resources import resources
 
-            os.environ["DAGSTER_HOME"] = str(self.places.dagster)
-            self.instance = dg.DagsterInstance.get()
+            self.instance = dg.DagsterInstance.from_config(str(self.places.dagster), own_settings(self.places))
             bury_dead_runs(self.instance, self.experiment.name)
             provided = resources(self.places, self.reporter)
             defs = definitions([self.experiment], provided, self.places)
             self.job = defs.resolve_implicit_global_asset_job_def()
         return self.instance, self.job
+
+
+def own_settings(places: Places) -> str:
+    """The instance's settings without the capture of output, which would take the display; the name of their file.
+
+    It is the same instance: only what this process does with its own output differs from `dagster.yaml`.
+    """
+    settings = yaml.safe_load((places.dagster / "dagster.yaml").read_text()) or {}
+    nowhere = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    own = places.dagster / "evolve.yaml"
+    replace_file(own, yaml.safe_dump({**settings, "compute_logs": nowhere}).encode())
+    return own.name
 
 
 def run_tags(experiment: Experiment) -> dict[str, str]:

@@ -21,7 +21,7 @@ from perseid.artifacts import Manifest
 
 # Usual seconds of a stage in the quickstart, on two cores: only their proportions matter.
 USUAL_S = {
-    "problems": 2.0,
+    "problems": 6.0,
     "trajectories": 12.0,
     "verified": 2.0,
     "pairs": 1.0,
@@ -30,6 +30,7 @@ USUAL_S = {
     "ppm": 6.0,
     "evaluation": 12.0,
 }
+TRUST_S = 20.0  # seconds of evidence that weigh as much as the belief
 PLAIN_EVERY_S = 10.0
 
 
@@ -54,9 +55,9 @@ class Estimate:
         return now + sum(self.of(unit) for unit in self.plan[position + 1 :])
 
     def _pace(self) -> float:
-        """This machine's seconds for a usual second, over the stages seen."""
+        """This machine's seconds for a usual second, over the stages seen; at first it is believed to be usual."""
         usual = sum(USUAL_S[stage] * len(seconds) for stage, seconds in self.took.items())
-        return sum(map(sum, self.took.values())) / usual if usual else 1.0
+        return (sum(map(sum, self.took.values())) + TRUST_S) / (usual + TRUST_S)
 
     def _usual(self, unit: Unit) -> float:
         return USUAL_S[unit.node.stage] / max(1, len(unit.node.shards))
