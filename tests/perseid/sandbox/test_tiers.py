@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 from collections.abc import Iterator
 
 import pytest
 
+from perseid.problems import teacher, toolbox_source
 from perseid.sandbox import Execution, Limits, Sandbox
 from perseid.sandbox.fast import routed_to_cpython
 from tests.perseid.sandbox.programs import program
@@ -108,3 +110,30 @@ def test_extension_reaches_thousands_of_steps_a_second(sandbox: Sandbox) -> None
     steps = sandbox.extend_many([(state, f"print(f({n}))") for n in range(1000)])
     assert [execution.stdout for execution, _ in steps] == [f"{n + 1}\n" for n in range(1000)]
     assert sum(execution.wall_s for execution, _ in steps) < 5.0
+
+
+QUESTIONS = [
+    "What is 12 + 7 - 3?",
+    "List the numbers: 4, 19, 33, 7, 100",
+    "A farm has 3 spiders and 12 chickens; how many legs?",
+    'How often does the letter "s" occur in "possessions"?',
+    "Solve x**2 - 5*x + 6 = 0",
+    "Which weekday is 2024-02-29?",
+    "What time is it 95 minutes after 22:40?",
+    "Add 1.25, 3.5 and 0.333",
+    "Sort: pear, apple, fig, banana",
+]
+
+
+@pytest.mark.parametrize("num", [300, pytest.param(2500, marks=pytest.mark.slow)])
+def test_the_quickstarts_own_steps_end_alike_on_both_tiers(num: int) -> None:
+    draw = random.Random(0)
+    chains = [
+        (draw.choice(teacher.READERS), *draw.choices(teacher.FUNCTIONS, k=draw.randint(1, 4))) for _ in range(num)
+    ]
+    codes = [f"q = {draw.choice(QUESTIONS)!r}\n" + "\n".join(teacher.program(tools)) for tools in chains]
+    with Sandbox(Limits(timeout_s=5.0), workers=2, prelude=toolbox_source()) as sandbox:
+        fast, cpython = sandbox.run_many(codes), sandbox.run_many(codes, tier="cpython")
+    wrong = [code for code, a, b in zip(codes, fast, cpython, strict=True) if not agree(a, b)]
+    assert wrong == []
+    assert sum(execution.tier == "fast" for execution in fast) > 0.8 * num
