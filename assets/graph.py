@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from perseid.experiment import Experiment
+from perseid.experiment import Experiment, Pool
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,13 @@ def _policy_settings(e: Experiment, r: int) -> dict[str, Any]:
     return {"training": e.training_of(r).policy, "method": e.method, "engine": e.engine, "seed": e.seed}
 
 
+def pools_of(e: Experiment) -> list[Pool]:
+    return [e.pool_of(number) for number in range(1, len(e.rounds) + 1)]
+
+
 # In the order of a round. `problems` stands before all rounds; round_00 has `policy` and `evaluation` alone.
 STAGES: dict[str, Stage] = {
-    "problems": Stage(1, lambda e, r: {"problems": e.problems, "rounds": len(e.rounds), "seed": e.seed}),
+    "problems": Stage(1, lambda e, r: {"problems": e.problems, "pools": pools_of(e), "seed": e.seed}),
     "trajectories": Stage(
         1,
         lambda e, r: {
@@ -180,4 +184,6 @@ def hash_of(experiment: Experiment) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value

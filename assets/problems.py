@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import polars as pl
 
+from assets.graph import pools_of
 from assets.work import Made, Work
 from perseid.errors import UserError
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP
@@ -12,7 +13,7 @@ from perseid.problems import Demonstration, ProblemSet, build
 
 def make(work: Work) -> Made:
     e = work.experiment
-    built = build(e.problems, e.seed, len(e.rounds))
+    built = build(e.problems, e.seed, pools_of(e))
     problems, demonstrations = problem_frame(built), demonstration_frame(built.demonstrations)
     if overlaps := shared_questions(problems, demonstrations).height:
         raise UserError(e.name, "problems", f"expected disjoint splits, found {overlaps} questions in two of them")

@@ -1,7 +1,7 @@
 """One YAML file is one experiment: read into frozen models, every error naming the file, the key and the expectation.
 
 Fields carry their unit, range and reason. `rounds` is a list of overrides, one a round, merged into the experiment's own
-`search`, `selection` and `training` (rStar-Math's four rounds differ: spec, section 1.5).
+`pool`, `search`, `selection` and `training` (rStar-Math's four rounds differ: spec, section 1.5).
 """
 
 from pathlib import Path
@@ -25,6 +25,14 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Pool(Section):
+    """The questions that a round searches, fresh in every round; a round may ask more of the harder kinds."""
+
+    demonstrated: Count = 6  # questions a demonstrated family
+    undemonstrated: Count = 20
+    composed: Count = 6  # questions a (family, composition) pair
+
+
 class Problems(Section):
     """Seed problems. Sizes are questions a family (or a family and composition)."""
 
@@ -38,8 +46,7 @@ class Problems(Section):
     drills: Count = 150  # questions that name the functions to call, in all
     explorations: Count = 40  # questions a family, answered by a random program that merely runs
     explorations_composed: Count = 10
-    pool: Positive = 20  # questions a family, fresh in every round
-    pool_composed: Count = 6
+    pool: Pool = Pool()
     held_out: Positive = 10
     held_out_wordings: Count = 3  # in a wording that no other split uses
     held_out_composed: Count = 3
@@ -147,6 +154,7 @@ class Gate(Section):
 class Round(Section):
     """What a round changes: partial sections, merged over the experiment's own."""
 
+    pool: dict[str, Any] = {}
     search: dict[str, Any] = {}
     selection: dict[str, Any] = {}
     training: dict[str, Any] = {}
@@ -172,11 +180,14 @@ class Experiment(Section):
     @model_validator(mode="after")
     def rounds_are_valid(self) -> "Experiment":
         for number in range(1, len(self.rounds) + 1):
-            self.search_of(number), self.selection_of(number), self.training_of(number)
+            self.pool_of(number), self.search_of(number), self.selection_of(number), self.training_of(number)
         return self
 
+    def pool_of(self, round_number: int) -> Pool:
+        return merged(self.problems.pool, self.rounds[round_number - 1].pool)
+
     def search_of(self, round_number: int) -> Search:
-        """The search settings of a round, counted from 1."""
+        """The settings of a round, counted from 1."""
         return merged(self.search, self.rounds[round_number - 1].search)
 
     def selection_of(self, round_number: int) -> Selection:

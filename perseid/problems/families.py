@@ -7,6 +7,8 @@ sees it. Ranges are chosen so that a wrong program is seldom right by chance (`l
 what remains is measured on fresh instances after every round.
 """
 
+import datetime
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -65,8 +67,6 @@ def _primes(item: Item) -> str:
 
 
 def _date(item: Item) -> str:
-    import datetime
-
     day = datetime.date.fromisoformat(item["metadata"]["target_date"])
     return f"{day:%B} {day.day}, {day.year}"
 
@@ -104,6 +104,7 @@ FAMILIES = {
             ("numbers", "prod"),
             integer=True,
             least=50,
+            keep=lambda item: _lcm(item) != int(item["answer"]),
         ),
         Family(
             "gcd",
@@ -134,7 +135,8 @@ FAMILIES = {
             ),
             ("expression", "value"),
             integer=True,
-            least=20,
+            least=50,
+            keep=lambda item: " - " in item["metadata"]["expression"],
         ),
         Family(
             "spell_backward",
@@ -238,6 +240,7 @@ FAMILIES = {
                 "Which decimal number is {}",
             ),
             ("expression", "value"),
+            keep=lambda item: " - " in item["metadata"]["expression"],
         ),
         Family(
             "simple_equations",
@@ -387,6 +390,8 @@ COMPOSITIONS = {
 
 
 def _product(item: Item) -> int:
-    import math
-
     return math.prod(item["metadata"]["numbers"])
+
+
+def _lcm(item: Item) -> int:
+    return math.lcm(*(int(factor) for factor in item["metadata"]["expression"].split(" * ")))

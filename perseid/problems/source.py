@@ -8,7 +8,7 @@ wording, others a (family, composition) pair, that stands in neither of the othe
 import hashlib
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from perseid import experiment
@@ -39,13 +39,13 @@ class Draw:
     new_wording: bool = False
 
 
-def build(settings: experiment.Problems, seed: int, rounds: int) -> ProblemSet:
-    """All problems of an experiment; the same arguments give the same set.
+def build(settings: experiment.Problems, seed: int, pools: Sequence[experiment.Pool]) -> ProblemSet:
+    """All problems of an experiment, with a pool a round; the same arguments give the same set.
 
     Raises `UserError` for a family or composition that is not known.
     """
     _check_names(settings)
-    return _Builder(settings, seed).build(rounds)
+    return _Builder(settings, seed).build(pools)
 
 
 def fresh_instances(problem: Problem, n: int, seed: int) -> list[tuple[Problem, Gold]]:
@@ -91,7 +91,7 @@ class _Builder:
         self.set = ProblemSet([], [], [])
         self.seen: set[tuple[str, str]] = set()
 
-    def build(self, rounds: int) -> ProblemSet:
+    def build(self, pools: Sequence[experiment.Pool]) -> ProblemSet:
         size = self.settings
         families = [FAMILIES[name] for name in (*size.demonstrated, *size.undemonstrated)]
         trained, apart = composed_pairs(size)
@@ -104,11 +104,12 @@ class _Builder:
             self.draw(family, composition, size.held_out_composed, Draw("held_out"))
         for family, composition in apart:
             self.draw(family, composition, size.held_out_compositions, Draw("held_out", part="new_composition"))
-        for number in range(1, rounds + 1):
+        for number, pool in enumerate(pools, 1):
             for family in families:
-                self.draw(family, None, size.pool, Draw("pool", number))
+                asked = pool.demonstrated if family.name in size.demonstrated else pool.undemonstrated
+                self.draw(family, None, asked, Draw("pool", number))
             for family, composition in trained:
-                self.draw(family, composition, size.pool_composed, Draw("pool", number))
+                self.draw(family, composition, pool.composed, Draw("pool", number))
         self.drill(families)
         return self.set
 
@@ -171,8 +172,8 @@ def _questions(family: Family, composition: Composition | None, seed: int) -> It
 
 
 def _weak(answer: int, least: int) -> bool:
-    """Too small to prove much, or a palindrome, which programs that reverse digits hit as well."""
-    return answer < least or (answer > 10 and str(answer) == str(answer)[::-1])
+    """Too small to prove much, or hit as well by programs that reverse digits: palindromes and what ends in 0."""
+    return answer < least or (answer > 10 and (answer % 10 == 0 or str(answer) == str(answer)[::-1]))
 
 
 def _problem(

@@ -16,7 +16,7 @@ SETTINGS = PolicyTraining(steps=80, batch=16, learning_rate=5e-3)
 @pytest.fixture(scope="session")
 def examples() -> pl.DataFrame:
     settings = Problems(demonstrated=("gcd", "products"), undemonstrated=(), demonstrations=30, drills=0)
-    shown = build(settings, seed=1, rounds=1).demonstrations
+    shown = build(settings, seed=1, pools=[]).demonstrations
     return pl.DataFrame(
         {
             "prompt": [METHOD.prompt(d.question, "") for d in shown],

@@ -1,0 +1,135 @@
+"""The seed problems: what the three splits promise, and that every question can be answered."""
+
+from decimal import Decimal
+
+import pytest
+
+from perseid.errors import UserError
+from perseid.experiment import Pool, Problems
+from perseid.grading import equivalent
+from perseid.problems import ProblemSet, build, composed_pairs, fresh_instances, teacher
+from perseid.problems.families import COMPOSITIONS, FAMILIES
+
+SHOWN = ("products", "gcd", "chain_sum")
+POOL = Pool(demonstrated=3, undemonstrated=4, composed=2)
+SETTINGS = Problems(
+    demonstrated=SHOWN,
+    undemonstrated=tuple(name for name in FAMILIES if name not in SHOWN),
+    demonstrated_compositions=("double",),
+    undemonstrated_compositions=tuple(name for name in COMPOSITIONS if name != "double"),
+    demonstrations=6,
+    demonstrations_composed=3,
+    drills=12,
+    explorations=4,
+    explorations_composed=2,
+)
+
+
+@pytest.fixture(scope="module")
+def built() -> ProblemSet:
+    return build(SETTINGS, seed=3, pools=[POOL] * 2)
+
+
+def test_the_same_seed_gives_the_same_problems_and_another_seed_others(built: ProblemSet) -> None:
+    assert build(SETTINGS, seed=3, pools=[POOL] * 2) == built
+    assert {p.question for p in build(SETTINGS, seed=4, pools=[POOL] * 2).problems} != {
+        p.question for p in built.problems
+    }
+
+
+def test_a_longer_experiment_keeps_the_problems_of_its_first_rounds(built: ProblemSet) -> None:
+    longer = build(SETTINGS, seed=3, pools=[POOL] * 3)
+    assert [p for p in longer.problems if p.round < 3] == built.problems
+
+
+def test_no_question_and_no_data_stand_in_two_problems(built: ProblemSet) -> None:
+    assert len({p.question for p in built.problems}) == len(built.problems)
+    assert len({p.problem_id for p in built.problems}) == len(built.problems)
+
+
+def test_every_problem_has_one_answer(built: ProblemSet) -> None:
+    assert sorted(g.problem_id for g in built.gold) == sorted(p.problem_id for p in built.problems)
+
+
+def test_the_solution_that_stands_beside_a_family_answers_all_its_questions(built: ProblemSet) -> None:
+    gold = {g.problem_id: g.answer for g in built.gold}
+    wrong = []
+    for p in built.problems:
+        tools = FAMILIES[p.family].solution + (COMPOSITIONS[p.composition].solution if p.composition else ())
+        if not equivalent(str(teacher.run(p.question, tools)), gold[p.problem_id]):
+            wrong.append((p.question, gold[p.problem_id]))
+    assert wrong == []
+
+
+def test_new_wordings_stand_in_the_held_out_set_alone(built: ProblemSet) -> None:
+    new = {(p.family, p.wording) for p in built.problems if p.part == "new_wording"}
+    assert len(new) == len(FAMILIES)
+    assert not new & {(p.family, p.wording) for p in built.problems if p.part != "new_wording"}
+
+
+def test_new_compositions_stand_in_the_held_out_set_alone(built: ProblemSet) -> None:
+    new = {(p.family, p.composition) for p in built.problems if p.part == "new_composition"}
+    assert new == {(family.name, composition.name) for family, composition in composed_pairs(SETTINGS)[1]}
+    assert not new & {(p.family, p.composition) for p in built.problems if p.part != "new_composition"}
+
+
+def test_the_teacher_demonstrates_right_programs_of_its_own_families_alone(built: ProblemSet) -> None:
+    asked = {p.problem_id: p for p in built.problems}
+    shown = [d for d in built.demonstrations if d.kind == "demonstration"]
+    assert {asked[d.problem_id].family for d in shown} == set(SHOWN)
+    assert {asked[d.problem_id].composition for d in shown} == {"", "double"}
+
+
+def test_explorations_cover_everything_else_and_run(built: ProblemSet) -> None:
+    asked = {p.problem_id: p for p in built.problems}
+    explored = {asked[d.problem_id].family for d in built.demonstrations if d.kind == "exploration"}
+    assert explored >= set(SETTINGS.undemonstrated)
+    for d in built.demonstrations:
+        if d.kind == "exploration":
+            tools = [step.split("= ")[1].split("(")[0] for step in d.steps[:-1]]
+            assert teacher.runs(d.question, tools)
+
+
+def test_fresh_instances_ask_the_same_of_new_data(built: ProblemSet) -> None:
+    problem = next(p for p in built.problems if (p.family, p.composition) == ("lcm", "square"))
+    fresh = fresh_instances(problem, 3, seed=9)
+    assert [(p.family, p.composition, p.wording) for p, _ in fresh] == [
+        (problem.family, problem.composition, problem.wording)
+    ] * 3
+    assert len({p.question for p, _ in fresh} | {problem.question}) == 4
+
+
+def test_an_unknown_family_is_named() -> None:
+    with pytest.raises(UserError, match=r"problems\.undemonstrated: 'lmc' is not a family; known: products, gcd"):
+        build(SETTINGS.model_copy(update={"undemonstrated": ("lmc",)}), seed=0, pools=[POOL])
+
+
+def test_a_program_reads_calls_and_prints() -> None:
+    assert teacher.program(("numbers", "gcd")) == (
+        "# read the numbers\na = numbers(q)",
+        "# take gcd\nb = gcd(a)",
+        "# answer\nprint(b)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("question", "tools", "answer"),
+    [
+        ("LCM of 4, 6", ("numbers", "lcm"), 12),
+        ("Solve the equation 30*t - 23 = 457", ("equation", "root"), 16),
+        ("Legs: 2 sea slugs, 3 dogs, 1 woodlouse", ("animals", "legs", "total"), 26),
+        ("Decimal arithmetic: 1.10 - 0.3 + 2", ("expression", "value"), Decimal("2.80")),
+        ("Compute the sum 2 + 3 * -4", ("expression", "value"), -10),
+        ("Prime factors of 12", ("numbers", "factors", "crosses"), "2 × 2 × 3"),
+        ("Between 23:22:50 and 23:59:02", ("times", "span", "clock"), "00:36:12"),
+        ("Weekday of October 18, 2022", ("date", "weekday"), "Tuesday"),
+        ('Letter "a" in "An apple"?', ("quotes", "occurrences"), 2),
+    ],
+)
+def test_tools_by_hand(question: str, tools: tuple[str, ...], answer: object) -> None:
+    assert teacher.run(question, tools) == answer
+
+
+def test_a_tool_refuses_what_it_is_not_made_for() -> None:
+    with pytest.raises(ValueError, match="expected whole numbers"):
+        teacher.run("Spell backward: sun", ("word", "gcd"))
