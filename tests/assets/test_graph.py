@@ -44,17 +44,23 @@ def test_the_graph_of_two_rounds_with_a_control_is_this_one() -> None:
         "round_02/verified": ["problems", "round_02/trajectories"],
         "round_02/pairs": ["problems", "round_02/trajectories"],
         "round_02/policy": ["problems", "round_00/policy", "round_01/verified", "round_02/verified"],
-        "round_02/control": ["problems", "round_00/policy"],
         "round_02/ppm": ["round_02/policy", "round_01/pairs", "round_02/pairs"],
         "round_02/evaluation": [
             "problems",
             "round_02/policy",
-            "round_02/control",
+            "round_01/control",
             "round_02/ppm",
             "round_02/verified",
+            "round_00/evaluation",
             "round_01/evaluation",
         ],
     }
+
+
+def test_a_round_that_trains_otherwise_has_a_control_of_its_own() -> None:
+    graph = edges(experiment(rounds=[{}, {"training": {"policy": {"steps": 7}}}]))
+    assert "round_02/control" in graph
+    assert "round_02/control" in graph["round_02/evaluation"]
 
 
 def test_without_a_control_and_with_this_rounds_history_the_edges_go() -> None:
