@@ -1,6 +1,6 @@
 """The small policy's tokenizer: byte-level BPE whose merges may span words, so that a step is a few tokens.
 
-Names of variables and calls are cut where they are written, so that a tool is the same token wherever it stands.
+The teacher's turns of phrase are cut around the names of tools, so that a tool is the same token wherever it stands.
 Digits stay single tokens, so that no number is a word of its own; the delimiters of the prompt are special tokens, so
 that the tokens of a prefix never depend on what follows it. Trained on the teacher's texts alone (round 0).
 """
@@ -18,7 +18,7 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int, delimiters: Sequence[
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r"\d|\n\w = |\(\w\)|[,:.?\"]"), "isolated"),
+            pre_tokenizers.Split(Regex(r"\d|# (?:take|read the) |# answer|\nprint|\n\w = |\(\w\)|[,:.?\"]"), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

@@ -121,6 +121,7 @@ FAMILIES = {
             integer=True,
             least=11,
             reach=30,
+            keep=lambda item: int(item["answer"]) != min(item["metadata"]["numbers"]),
         ),
         Family(
             "chain_sum",
@@ -210,12 +211,12 @@ FAMILIES = {
             ),
             ("numbers", "primes", "length"),
             integer=True,
-            least=8,
+            least=12,
         ),
         Family(
             "letter_counting",
             "letter_counting",
-            {"min_words": 7, "max_words": 10},
+            {"min_words": 12, "max_words": 15},
             _letter,
             (
                 "How many times does the letter {}?",
@@ -225,7 +226,7 @@ FAMILIES = {
             ),
             ("quotes", "occurrences"),
             integer=True,
-            least=5,
+            least=6,
             reach=9,
         ),
         Family(
