@@ -12,7 +12,10 @@ to a generated corpus.
 from __future__ import annotations
 
 import builtins
+import contextlib
+import os
 import re
+import signal
 import time
 from types import TracebackType
 from typing import Final
@@ -107,10 +110,11 @@ class FastTier:
         """
         if any(routed_to_cpython(step) for step in (steps if snapshot is None else steps[-1:])):
             return None
-        output = monty.CollectString(max_bytes=self._limits.output_bytes)
+        output = _Output(self._limits.output_bytes)
         started = time.monotonic()
         try:
             with self._checkout() as session:
+                output.worker_pid = session.worker_pid
                 self._watch(session.worker_pid)
                 session.load_session(self._fresh if snapshot is None else snapshot)
                 for step in steps[:-1] if snapshot is None else ():
@@ -120,27 +124,61 @@ class FastTier:
                 session.feed_run(f"{steps[-1]}\nNone", print_callback=output)
                 wall_s = time.monotonic() - started
                 kept = session.dump() if keep else None
-        except (monty.MontyCrashedError, UnicodeEncodeError):
-            return None
-        except monty.MontyError as error:
-            return self._failed(error, output.output, time.monotonic() - started)
-        return _execution("ok", output.output, None, wall_s, 0), kept
+        except (monty.MontyError, UnicodeEncodeError) as error:
+            wall_s = time.monotonic() - started
+            if output.full:
+                return self._overflowed(output, wall_s), None
+            if isinstance(error, (monty.MontyCrashedError, UnicodeEncodeError)):
+                return None
+            return self._failed(error, output.text(), wall_s)
+        if output.full:
+            return self._overflowed(output, wall_s), None
+        return _execution("ok", output.text(), None, wall_s, 0), kept
+
+    def _overflowed(self, output: _Output, wall_s: float) -> Execution:
+        message = f"printed more than {self._limits.output_bytes} bytes"
+        return _execution("output", output.text(), message, wall_s, None)
 
     def _failed(self, error: monty.MontyError, stdout: str, wall_s: float) -> tuple[Execution, None] | None:
         raised = error.exception()
-        status = self._status(raised, stdout, wall_s)
+        status = self._status(raised, wall_s)
         if status is None:
             return None
         message = f"{type(raised).__name__}: {raised}"[:_ERROR_CHARS]
         return _execution(status, stdout, message, wall_s, 1 if status == "error" else None), None
 
-    def _status(self, raised: BaseException, stdout: str, wall_s: float) -> Status | None:
+    def _status(self, raised: BaseException, wall_s: float) -> Status | None:
         if isinstance(raised, MemoryError):
-            capped = f"> {self._limits.output_bytes} bytes" in str(raised) and stdout != ""
-            return "output" if capped else "memory"
+            return "memory"
         if isinstance(raised, TimeoutError) and "limit exceeded" in str(raised):
             return "timeout" if wall_s >= self._limits.timeout_s else None
         return None if doubtful(raised) else "error"
+
+
+class _Output:
+    """Standard output up to a cap. Past it the worker is killed: monty would run on, unheard, to its deadline."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.worker_pid: int | None = None
+        self.full = False
+        self._max_bytes = max_bytes
+        self._num_bytes = 0
+        self._parts: list[str] = []
+
+    def __call__(self, stream: str, text: str) -> None:
+        if stream != "stdout" or self.full:
+            return
+        self._parts.append(text)
+        self._num_bytes += len(text.encode("utf-8", "replace"))
+        if self._num_bytes > self._max_bytes and self.worker_pid is not None:
+            self.full = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.worker_pid, signal.SIGKILL)
+
+    def text(self) -> str:
+        """What was printed, cut at the cap."""
+        printed = "".join(self._parts)
+        return printed.encode("utf-8", "replace")[: self._max_bytes].decode("utf-8", "ignore") if self.full else printed
 
 
 def routed_to_cpython(step: str) -> bool:

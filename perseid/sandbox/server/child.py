@@ -31,7 +31,7 @@ DEAR_S = 0.02
 def run(namespace: dict[str, Any]) -> NoReturn:
     """Read the request on `CODE_FD`, play its role in `namespace`, write the record, and leave. Never returns.
 
-    Roles: `program` runs steps; `code` runs them and then answers calls; `tests` runs tests against that.
+    Roles: `program` runs steps; `code` runs them and then answers calls.
 
     The record, a line each: how it ended, the nonce, the earlier step that ended it or nothing, the frozen state or
     nothing, a message.
@@ -41,13 +41,10 @@ def run(namespace: dict[str, Any]) -> NoReturn:
     flush = sys.stdout.flush
     nonce, role, frozen = request["nonce"], request["role"], ""
     before = dict(namespace) if request["keep"] else {}
-    if role == "tests":
-        how, prefix, message, code = _run_tests(request["steps"][0], request["entry_point"], namespace, nonce)
-    else:
-        steps = _thawed(request, namespace, nonce)
-        how, prefix, message, code = _run_steps(steps, namespace, flush)
-        if how == "ok" and request["keep"] and (request["frozen"] or process_time() > DEAR_S):
-            frozen = _frozen(steps, namespace, before)
+    steps = _thawed(request, namespace, nonce)
+    how, prefix, message, code = _run_steps(steps, namespace, flush)
+    if how == "ok" and request["keep"] and (request["frozen"] or process_time() > DEAR_S):
+        frozen = _frozen(steps, namespace, before)
     if role == "code" and how == "ok":
         how, prefix, message, code = _serve(namespace)
     try:
@@ -74,18 +71,30 @@ def _frozen(steps: list[str], namespace: dict[str, Any], before: dict[str, Any])
     return "" if state is None else b85encode(state).decode()
 
 
+def examine(namespace: dict[str, Any]) -> int:
+    """Run the tests of the request on `CODE_FD` in `namespace` and write their record; the exit code they stand for.
+
+    Leaves for good when the line to the code is lost, past whatever the tests would catch.
+    """
+    request = json.loads(_read_all())
+    how, message, code = _run_tests(request["steps"][0], request["entry_point"], namespace, request["nonce"])
+    with suppress(BaseException):
+        sys.stdout.flush()
+    write(RECORD_FD, "\n".join((how, request["nonce"], "", "", message)).encode("utf-8", "replace"))
+    return code
+
+
 def _leave(how: str, nonce: str, prefix: str, message: str, code: int, frozen: str = "") -> NoReturn:
     write(RECORD_FD, "\n".join((how, nonce, prefix, frozen, message)).encode("utf-8", "replace"))
     _exit(code)
 
 
-def _run_tests(source: str, entry_point: str, namespace: dict[str, Any], nonce: str) -> tuple[str, str, str, int]:
+def _run_tests(source: str, entry_point: str, namespace: dict[str, Any], nonce: str) -> tuple[str, str, int]:
     try:
         split.run_tests(source, entry_point, namespace, lambda lost: _leave(lost.how, nonce, "", str(lost), 3))
     except BaseException as error:
-        how, message, code = _describe(error)
-        return how, "", message, code
-    return "ok", "", "", 0
+        return _describe(error)
+    return "ok", "", 0
 
 
 def _serve(namespace: dict[str, Any]) -> tuple[str, str, str, int]:

@@ -1,7 +1,8 @@
 """The system calls that untrusted code may make: a list of what is allowed; everything else answers EPERM.
 
-No fork, exec, socket, signal to anyone, ptrace, prctl, namespaces, mounts, io_uring, memfd, keyring or limits. Calls of
-a foreign architecture (int 0x80, x32) kill the process. EPERM rather than death, so that Python sees an exception.
+No fork, exec, making or naming of sockets, signal to anyone, ptrace, prctl, namespaces, mounts, io_uring, memfd,
+keyring or limits. Calls of a foreign architecture (int 0x80, x32) kill the process. EPERM rather than death, so that
+Python sees an exception.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _PLAIN = """
     exit exit_group sched_yield sched_getaffinity sched_getparam sched_getscheduler
     getpid getppid gettid getuid geteuid getgid getegid getresuid getresgid getgroups getpgrp getpgid getsid capget
     nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time times getrusage getrlimit
-    alarm setitimer getitimer restart_syscall uname sysinfo getrandom getcpu
+    recvmsg alarm setitimer getitimer restart_syscall uname sysinfo getrandom getcpu
 """
 _FCNTL = (fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_SETFL)
 _IOCTL = (termios.TCGETS, termios.TIOCGWINSZ, termios.FIOCLEX, termios.FIONCLEX, termios.FIONREAD, termios.FIONBIO)

@@ -32,11 +32,7 @@ def outcome(user: str, kernel: str, tier: str) -> dict[str, tuple[str, bool]]:
 
 
 def assert_held(user: str, kernel: str, tier: str) -> None:
-    wrong = outcome(user, kernel, tier)
-    if any(not breach for _, breach in wrong.values()):
-        again = outcome(user, kernel, tier)
-        wrong = {name: what for name, what in again.items() if name in wrong or what[1]}
-    assert wrong == {}
+    assert outcome(user, kernel, tier) == {}
 
 
 def test_the_corpus_has_at_least_eighty_attacks() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from perseid.sandbox import Limits, Sandbox
@@ -11,7 +12,13 @@ from perseid.sandbox import Limits, Sandbox
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(Limits(timeout_s=1.5), tier="cpython", preload=()) as opened:
+    with Sandbox(Limits(timeout_s=10), tier="cpython", preload=()) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[Sandbox]:
+    with Sandbox(Limits(timeout_s=0.7), tier="cpython", preload=()) as opened:
         yield opened
 
 
@@ -86,9 +93,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_grading(sandbox: Sandbox, name: str) -> None:
+def test_grading(sandbox: Sandbox, impatient: Sandbox, name: str) -> None:
     code, tests, verdict = CASES[name]
-    grade = sandbox.grade(code, "f", tests)
+    grade = (impatient if verdict == "timeout" else sandbox).grade(code, "f", tests)
     assert (grade.verdict, grade.passed) == (verdict, verdict == "passed"), grade
 
 
@@ -140,3 +147,29 @@ def test_the_codes_process_never_holds_an_expected_answer(sandbox: Sandbox) -> N
 def test_tests_over_their_limit_are_refused() -> None:
     with Sandbox(Limits(code_bytes=50), preload=()) as small:
         assert small.grade("def f():\n    return 1", "f", "assert f() == 1  # " + "x" * 50).verdict == "refused"
+
+
+def test_one_grading_leaves_nothing_for_the_next(sandbox: Sandbox) -> None:
+    code = "def f():\n    return 1"
+    assert sandbox.grade(code, "f", "import builtins\nx = builtins\nassert f() == 1\nprint('noise')").passed
+    grade = sandbox.grade(code, "f", "assert f() == 1\nassert 'x' not in globals()\nprint('own')")
+    assert grade.passed, grade
+    assert grade.tests.stdout == "own\n"
+
+
+def test_the_examiner_is_replaced_when_it_dies(sandbox: Sandbox) -> None:
+    code = "def f():\n    return 1"
+    assert sandbox.grade(code, "f", "import os\nassert f() == 1\nos._exit(0)").verdict == "failed"
+    assert sandbox.grade(code, "f", "assert f() == 1").passed
+
+
+def test_many_gradings_in_a_row_leave_no_trace() -> None:
+    with Sandbox(Limits(timeout_s=10), tier="cpython", preload=()) as one:
+        grades = one.grade_many([("def f(n):\n    return n", "f", f"assert f({n}) == {n % 7}") for n in range(30)])
+        assert [grade.passed for grade in grades] == [n < 7 for n in range(30)]
+        server = psutil.Process(one.worker_pids()[0])
+        family = [server, *server.children(recursive=True)]
+        before = sum(process.num_fds() for process in family[:2])
+        for n in range(150):
+            assert one.grade("def f(n):\n    return n", "f", f"assert f({n}) == {n}").passed
+        assert sum(process.num_fds() for process in family[:2]) == before
