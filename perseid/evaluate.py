@@ -18,7 +18,7 @@ from perseid import experiment, metrics
 from perseid.engine import Engine, Scorer
 from perseid.methods.rejection import Rejection
 from perseid.problems import Problem, fresh_instances
-from perseid.search import Method, Services, Tree, picked, run_searches
+from perseid.search import Method, SandboxFailure, Services, Tree, picked, run_searches
 from perseid.search.services import Judge, Runner
 from perseid.verified import Executor
 
@@ -150,6 +150,8 @@ def soundness(
     )
     right: dict[str, int] = {trajectory: 0 for trajectory, _, _ in rows}
     for (trajectory, p, gold, _), execution in zip(runs, executed, strict=True):
+        if execution.status == "sandbox_error":
+            raise SandboxFailure(f"the sandbox failed: {execution.error}")
         printed = execution.stdout.strip()
         grader = Grader({p.problem_id: gold.answer})
         right[trajectory] += execution.status == "ok" and bool(printed) and grader.grade(p.problem_id, [printed])[0]
