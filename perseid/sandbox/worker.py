@@ -272,11 +272,11 @@ def _status(
     answer: dict[str, Any], record: _Record | None, truncated: bool, limits: Limits
 ) -> tuple[Status, str | None]:
     code = os.waitstatus_to_exitcode(answer["wait_status"])
+    if answer["fate"] == "dismissed":
+        return "ok", None
     if not answer["confined"]:
         why = f"exit code {code}" if record is None else record.message
         return "sandbox_error", f"the child could not be confined: {why}"
-    if answer["fate"] == "dismissed":
-        return "ok", None
     if answer["fate"] == "stopped" or code == -signal.SIGXCPU:
         return "timeout", f"passed {limits.timeout_s:g} s"
     if truncated:

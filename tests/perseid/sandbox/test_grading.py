@@ -41,6 +41,7 @@ CASES = {
     ),
     "a missing function fails": ("def g(a, b):\n    return a + b", ADD, "failed"),
     "code that raises while loading is broken": ("1 / 0", ADD, "broken"),
+    "code that does not load is broken though no test calls it": ("1 / 0", "assert True", "broken"),
     "code that leaves with success is broken": ("import os\nos._exit(0)", ADD, "broken"),
     "code that leaves during a call is broken": ("import os\ndef f(a, b):\n    os._exit(0)", ADD, "broken"),
     "sys.exit in a call is broken": ("import sys\ndef f(a, b):\n    sys.exit(0)", ADD, "broken"),
