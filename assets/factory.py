@@ -29,8 +29,6 @@ MAKERS: dict[str, Callable[[Work], Made]] = {
     "ppm": ppm.make,
     "evaluation": evaluation.make,
 }
-SEARCHING, TRAINING = "search", "training"  # pools: how many runs at a time may use the machine so
-POOLS = {"trajectories": SEARCHING, "policy": TRAINING, "control": TRAINING, "ppm": TRAINING}
 SHOWN_ROWS = 40
 
 
@@ -52,7 +50,6 @@ def asset_of(plan: Plan) -> dg.AssetsDefinition:
         description=(MAKERS[node.stage].__doc__ or _module_doc(node.stage)).strip(),
         kinds={"polars"} if node.stage not in ("policy", "control", "ppm", "evaluation") else {"pytorch"},
         tags={"perseid/experiment": node.experiment, "perseid/stage": node.stage},
-        pool=POOLS.get(node.stage),
     )
     def made(
         context: dg.AssetExecutionContext,
