@@ -121,7 +121,7 @@ def compare_tiers(rounds: int) -> None:
     The parent of the unisolated forks is this process, warmed exactly as the fork server is.
     """
     for name in PRELOAD:
-        exec(preload.EXERCISES[name], {})
+        exec(preload.EXERCISES.get(name, ""), {})
     with Sandbox() as both, Sandbox(isolation="none", tier="cpython") as bare:
         for name, code, fewer in (
             ("trivial", TRIVIAL, 1),
