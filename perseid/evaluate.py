@@ -16,11 +16,13 @@ import polars as pl
 
 from perseid import experiment, metrics
 from perseid.engine import Engine, Scorer
+from perseid.grading import Grader
 from perseid.methods.rejection import Rejection
+from perseid.methods.rstar_math import END_OF_STEP
 from perseid.problems import Problem, fresh_instances
+from perseid.sandbox import State
 from perseid.search import Method, SandboxFailure, Services, Tree, picked, run_searches
 from perseid.search.services import Judge, Runner
-from perseid.verified import Executor
 
 EVALUATIONS: Final = {
     "problem_id": pl.String,
@@ -129,7 +131,7 @@ def soundness(
     verified: pl.DataFrame,
     problems: Sequence[Problem],
     method: Method,
-    sandbox: Executor,
+    sandbox: Runner,
     settings: experiment.Evaluation,
     seed: int,
 ) -> pl.DataFrame:
@@ -137,28 +139,27 @@ def soundness(
 
     A program that is right on its own question and wrong on others was right by chance: verified, and wrong.
     """
-    from perseid.grading import Grader
-
     asked = {problem.problem_id: problem for problem in problems}
-    fresh = {
-        name: fresh_instances(asked[name], settings.fresh_instances, seed) for name in verified["problem_id"].unique()
-    }
+    fresh = {p: fresh_instances(asked[p], settings.fresh_instances, seed) for p in verified["problem_id"].unique()}
     rows = verified.select("trajectory_id", "problem_id", "response").rows()
-    runs = [(trajectory, p, gold, response) for trajectory, name, response in rows for p, gold in fresh[name]]
-    executed = sandbox.run_many(
-        [f"{method.setup(p.question)}\n{method.code_of(response)}" for _, p, _, response in runs]
-    )
-    right: dict[str, int] = {trajectory: 0 for trajectory, _, _ in rows}
-    for (trajectory, p, gold, _), execution in zip(runs, executed, strict=True):
+    runs = [(name, method.setup(p.question), gold, text) for name, asks, text in rows for p, gold in fresh[asks]]
+    executed = sandbox.extend_many([_last_step(setup, text, method) for _, setup, _, text in runs])
+    right: dict[str, int] = {name: 0 for name, _, _ in rows}
+    for (name, _, gold, _), (execution, _) in zip(runs, executed, strict=True):
         if execution.status == "sandbox_error":
             raise SandboxFailure(f"the sandbox failed: {execution.error}")
         printed = execution.stdout.strip()
-        grader = Grader({p.problem_id: gold.answer})
-        right[trajectory] += execution.status == "ok" and bool(printed) and grader.grade(p.problem_id, [printed])[0]
-    found = [(trajectory, settings.fresh_instances, n) for trajectory, n in right.items()]
-    return pl.DataFrame(
-        found, schema={"trajectory_id": pl.String, "fresh": pl.Int64, "right": pl.Int64}, orient="row"
-    ).sort("trajectory_id")
+        judged = Grader({gold.problem_id: gold.answer}).grade(gold.problem_id, [printed])
+        right[name] += execution.status == "ok" and bool(printed) and judged[0]
+    found = [(name, settings.fresh_instances, count) for name, count in right.items()]
+    schema = {"trajectory_id": pl.String, "fresh": pl.Int64, "right": pl.Int64}
+    return pl.DataFrame(found, schema=schema, orient="row").sort("trajectory_id")
+
+
+def _last_step(setup: str, response: str, method: Method) -> tuple[State, str]:
+    """What runs before the step that answers, and that step: earlier steps may print, the answer is the last's."""
+    before, _, last = response.rpartition(END_OF_STEP)
+    return State.of(setup, *([method.code_of(before)] if before else [])), method.code_of(last)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""One YAML file is one experiment: read into frozen models, every error naming the file, the key and the expectation.
+"""One YAML file is one experiment: read into frozen models; every error names the file, the key and what was expected.
 
-Fields carry their unit, range and reason. `rounds` is a list of overrides, one a round, merged into the experiment's own
-`pool`, `search`, `selection` and `training` (rStar-Math's four rounds differ: spec, section 1.5).
+Fields carry their unit, range and reason. `rounds` is a list of overrides, one a round, merged into the experiment's
+own `pool`, `search`, `selection` and `training` (rStar-Math's four rounds differ: spec, section 1.5).
 """
 
 from pathlib import Path

@@ -80,7 +80,7 @@ def _candidates(
     right = (
         tables["trajectories"]
         .filter(pl.col("correct"))
-        .sort("problem_id", "mean_q", "min_q", "trajectory_id", descending=[False, True, True, False])
+        .sort("problem_id", -pl.col("mean_q"), -pl.col("min_q"), "tokens", "trajectory_id")
     )
     solved = right.get_column("problem_id").unique().to_list()
     texts = {row[:2]: row[2:] for row in tables["texts"].filter(pl.col("problem_id").is_in(solved)).iter_rows()}

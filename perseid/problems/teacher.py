@@ -15,8 +15,8 @@ from perseid.problems import toolbox
 
 READERS = ("numbers", "decimals", "expression", "word", "words", "quotes", "equation", "animals", "times", "date")
 FUNCTIONS = (
-    "prod gcd lcm total largest smallest average lowest primes factors binary ones digits double square value root "
-    "legs occurrences backward ascending descending length upper commas crosses span clock weekday remaining"
+    "prod gcd lcm total largest smallest lowest primes factors binary ones digits double square value root "
+    "legs occurrences backward ascending descending length commas crosses span clock weekday remaining"
 ).split()
 Kind = Literal["demonstration", "drill", "exploration"]
 

@@ -102,10 +102,6 @@ def smallest(x):
     return min(_integers(x, 2))
 
 
-def average(x):
-    return sum(_integers(x, 2)) // len(x)
-
-
 def lowest(x):
     a, b = _integers(x, 2, 2)
     return str(a // math.gcd(a, b)) + "/" + str(b // math.gcd(a, b))
@@ -194,21 +190,17 @@ def backward(x):
 
 
 def ascending(x):
-    return sorted(_list(x))
+    return sorted(_list(x, 3))
 
 
 def descending(x):
-    return sorted(_list(x), reverse=True)
+    return sorted(_list(x, 3), reverse=True)
 
 
 def length(x):
     if type(x) not in (str, list):
         raise ValueError("expected a text or a list")
     return len(x)
-
-
-def upper(x):
-    return _text(x).upper()
 
 
 def commas(x):
@@ -273,8 +265,8 @@ def _text(x):
     return x
 
 
-def _list(x):
-    if type(x) is not list or type(x[0]) not in (int, str):
+def _list(x, least=1):
+    if type(x) is not list or len(x) < least or type(x[0]) not in (int, str):
         raise ValueError("expected a list")
     return x
 
