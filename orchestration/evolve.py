@@ -9,9 +9,11 @@ between an evaluation and the gate, the next one asks the gate.
 import logging
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import yaml
@@ -115,12 +117,30 @@ class Runs:
             from orchestration.code_location import definitions
             from orchestration.resources import resources
 
+            create_instance(self.places)
             self.instance = dg.DagsterInstance.from_config(str(self.places.dagster), own_settings(self.places))
             bury_dead_runs(self.instance, self.experiment.name)
             provided = resources(self.places, self.reporter)
             defs = definitions([self.experiment], provided, self.places)
             self.job = defs.resolve_implicit_global_asset_job_def()
         return self.instance, self.job
+
+
+def create_instance(places: Places) -> None:
+    """Make the instance's databases in another folder first: a kill amid that would leave some that none can open."""
+    import dagster as dg
+
+    if (places.dagster / "history").exists():
+        return
+    with tempfile.TemporaryDirectory(dir=places.dagster, prefix=".tmp-") as folder:
+        replace_file(Path(folder) / "dagster.yaml", (places.dagster / "dagster.yaml").read_bytes())
+        with dg.DagsterInstance.from_config(folder) as instance:
+            instance.get_runs(limit=1)
+            instance.all_asset_keys()
+            instance.all_instigator_state()
+        for name in ("storage", "schedules", "history"):
+            if (made := Path(folder) / name).exists() and not (places.dagster / name).exists():
+                made.rename(places.dagster / name)
 
 
 def own_settings(places: Places) -> str:

@@ -80,7 +80,20 @@ class MlflowTracking(dg.ConfigurableResource):
         with self._lock():
             from mlflow import MlflowClient
 
+            self._create_store()
             return MlflowClient(self.uri, self.uri)
+
+    def _create_store(self) -> None:
+        """Make the database under another name first: a kill amid its migrations would leave one that none can open."""
+        from mlflow import MlflowClient
+
+        final = Path(self.folder).resolve() / "mlflow.db"
+        if final.exists():
+            return
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".tmp-") as folder:
+            made = Path(folder) / final.name
+            MlflowClient(f"sqlite:///{made}", f"sqlite:///{made}").search_experiments()
+            made.rename(final)
 
     @cached_property
     def _experiment_id(self) -> str:
