@@ -56,12 +56,6 @@ def _animals(item: Item) -> str:
     return str(item["question"]).strip().split("if you have ")[1].rstrip("?")
 
 
-def _letter(item: Item) -> str:
-    return '"{letter}" in "{span}"'.format(
-        letter=item["metadata"]["target_letter"], span=" ".join(item["metadata"]["span"])
-    )
-
-
 def _primes(item: Item) -> str:
     return f"{item['metadata']['start']} and {item['metadata']['end']}"
 
@@ -93,7 +87,7 @@ FAMILIES = {
         Family(
             "products",
             "products",
-            {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 3},
+            {"min_terms": 3, "max_terms": 3, "min_digits": 1, "max_digits": 3},
             lambda item: str(item["metadata"]["expression"]),
             (
                 "Solve the following multiplication: {}",
@@ -109,7 +103,7 @@ FAMILIES = {
         Family(
             "gcd",
             "gcd",
-            {"min_numbers": 2, "max_numbers": 3, "max_value": 400},
+            {"min_numbers": 2, "max_numbers": 2, "max_value": 400},
             _numbers,
             (
                 "Find the Greatest Common Divisor (GCD) of these numbers: {}",
@@ -169,7 +163,7 @@ FAMILIES = {
         Family(
             "lcm",
             "lcm",
-            {"min_numbers": 2, "max_numbers": 3, "max_value": 60},
+            {"min_numbers": 3, "max_numbers": 3, "max_value": 60},
             _numbers,
             (
                 "Find the Least Common Multiple (LCM) of these numbers: {}",
@@ -183,20 +177,18 @@ FAMILIES = {
             keep=lambda item: int(item["answer"]) not in (_product(item), max(item["metadata"]["numbers"])),
         ),
         Family(
-            "count_bits",
-            "count_bits",
-            {"min_n": 10**8, "max_n": 10**9},
-            lambda item: str(item["metadata"]["number"]),
+            "to_binary",
+            "base_conversion",
+            {"min_base": 2, "max_base": 10, "min_value": 100, "max_value": 5000},
+            lambda item: str(item["metadata"]["source_repr"]),
             (
-                "How many bits are set in the binary representation of the number {}?",
-                "Count the set bits of {}",
-                "Population count of {}",
-                "How many bits of the number {} are set?",
+                "Convert the decimal number {} to binary",
+                "Write the number {} in base two",
+                "Binary form of {}",
+                "What is the number {} in binary?",
             ),
-            ("numbers", "ones"),
-            integer=True,
-            least=12,
-            reach=20,
+            ("numbers", "binary"),
+            keep=lambda item: (item["metadata"]["source_base"], item["metadata"]["target_base"]) == (10, 2),
         ),
         Family(
             "count_primes",
@@ -211,23 +203,7 @@ FAMILIES = {
             ),
             ("numbers", "primes", "length"),
             integer=True,
-            least=12,
-        ),
-        Family(
-            "letter_counting",
-            "letter_counting",
-            {"min_words": 12, "max_words": 15},
-            _letter,
-            (
-                "How many times does the letter {}?",
-                "Count the letter {}",
-                "Occurrences of the letter {}",
-                "How often do you see the letter {}?",
-            ),
-            ("quotes", "occurrences"),
-            integer=True,
-            least=6,
-            reach=9,
+            least=20,
         ),
         Family(
             "decimal_chain_sum",
@@ -246,7 +222,7 @@ FAMILIES = {
         Family(
             "simple_equations",
             "simple_equations",
-            {"min_terms": 2, "max_terms": 2, "max_value": 50},
+            {"min_terms": 2, "max_terms": 2, "max_value": 99},
             lambda item: str(item["metadata"]["equation"]),
             (
                 "Solve the equation {}",
@@ -256,7 +232,7 @@ FAMILIES = {
             ),
             ("equation", "root"),
             integer=True,
-            least=12,
+            least=31,
         ),
         Family(
             "leg_counting",

@@ -137,7 +137,7 @@ class _Builder:
             return
         rng = random.Random(seed_of(self.seed, "explore", family.name, composition))
         for problem in self.draw(family, composition, explored, Draw("demonstration")):
-            calls = rng.choice((1, 2, 2, 3)) + (composition is not None)
+            calls = rng.choice((1, 1, 2, 2, 3)) + (composition is not None)
             self.show("exploration", problem.problem_id, problem.question, random_program(problem.question, rng, calls))
 
     def drill(self, families: list[Family]) -> None:

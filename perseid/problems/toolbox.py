@@ -183,7 +183,7 @@ def occurrences(x):
 
 def backward(x):
     if type(x) is int:
-        return int(str(_one(x))[::-1])
+        return int(str(_large(x, 10))[::-1])
     if type(x) not in (str, list):
         raise ValueError("expected a text, a list or a number")
     return x[::-1]
@@ -256,6 +256,12 @@ def _one(x):
 def _small(n, limit):
     if n > limit:
         raise ValueError("too large")
+    return n
+
+
+def _large(n, least):
+    if n < least:
+        raise ValueError("too small")
     return n
 
 

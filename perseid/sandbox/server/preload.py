@@ -20,7 +20,8 @@ _STANDARD = """
 
 EXERCISES = {
     "numpy": """
-import numpy.random, numpy.linalg, numpy.fft, numpy.polynomial
+import numpy
+import numpy.random, numpy.linalg
 numpy.random.seed(0); numpy.random.default_rng(0); numpy.linalg.solve(numpy.eye(2), numpy.ones(2))
 str(numpy.arange(3) / 2)
 """,
