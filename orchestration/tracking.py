@@ -28,6 +28,13 @@ BATCH = 1000  # metrics a call, the store's limit
 SUCCESS, FAILURE = "FINISHED", "FAILED"
 
 
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens on its runs, not on traces of agents
+
+
+def experiment_of(round_key: str) -> str:
+    return round_key.split("/")[0]
+
+
 def metric_name(name: str) -> str:
     """MLflow refuses "@": `pass@1` is called `pass_at_1` there."""
     return name.replace("@", "_at_")
@@ -65,7 +72,6 @@ class MlflowTracking(dg.ConfigurableResource):
     """
 
     folder: str
-    experiment: str = "perseid"
     ui: str = "http://127.0.0.1:5000"
     dagster_ui: str = "http://127.0.0.1:3000"
 
@@ -95,26 +101,27 @@ class MlflowTracking(dg.ConfigurableResource):
             MlflowClient(f"sqlite:///{made}", f"sqlite:///{made}").search_experiments()
             made.rename(final)
 
-    @cached_property
-    def _experiment_id(self) -> str:
+    def experiment_id(self, name: str) -> str:
+        """Of the MLflow experiment of an experiment of ours, made if there is none."""
         client = self._client  # takes the lock itself
         with self._lock():
-            found = client.get_experiment_by_name(self.experiment)
+            found = client.get_experiment_by_name(name)
             if found is not None:
                 return str(found.experiment_id)
-            artifacts = (Path(self.folder).resolve() / "artifacts").as_uri()
-            return str(client.create_experiment(self.experiment, artifact_location=artifacts))
+            artifacts = (Path(self.folder).resolve() / "artifacts" / name).as_uri()
+            return str(client.create_experiment(name, artifact_location=artifacts, tags=KIND))
 
     @contextmanager
     def attempt(self, round_key: str, asset: str, tags: Mapping[str, str]) -> Iterator[MlflowAttempt]:
-        parent = self._round_run(round_key)
+        parent, experiment_id = self._round_run(round_key), self.experiment_id(experiment_of(round_key))
         own = {"mlflow.parentRunId": parent, "mlflow.runName": asset, "perseid.asset": asset, "perseid.of": round_key}
         if dagster_run := tags.get("dagster.run_id"):
             own["dagster.url"] = f"{self.dagster_ui}/runs/{dagster_run}"
-        run = self._client.create_run(self._experiment_id, tags={**own, **tags})
+        run = self._client.create_run(experiment_id, tags={**own, **tags})
+        url = f"{self.ui}/#/experiments/{experiment_id}/runs/{run.info.run_id}"
         status = FAILURE
         try:
-            yield MlflowAttempt(self._client, run.info.run_id, self.url_of(run.info.run_id))
+            yield MlflowAttempt(self._client, run.info.run_id, url)
             status = SUCCESS
         finally:
             self._client.set_terminated(run.info.run_id, status)
@@ -146,11 +153,8 @@ class MlflowTracking(dg.ConfigurableResource):
         write_metrics(self._client, run_id, [(name, 0, value) for name, value in metrics.items()])
         self._client.set_terminated(run_id, SUCCESS)
 
-    def url_of(self, run_id: str) -> str:
-        return f"{self.ui}/#/experiments/{self._experiment_id}/runs/{run_id}"
-
     def _round_run(self, round_key: str) -> str:
-        experiment_id = self._experiment_id
+        experiment_id = self.experiment_id(experiment_of(round_key))
         with self._lock():
             if found := self._find_round(experiment_id, round_key):
                 return str(found.info.run_id)

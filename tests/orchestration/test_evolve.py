@@ -168,7 +168,7 @@ def test_the_runs_are_on_the_instance_that_the_ui_serves(evolved: Path) -> None:
 
 def test_tracking_holds_a_run_a_round_and_a_child_an_asset_linked_both_ways(evolved: Path) -> None:
     client = MlflowClient(f"sqlite:///{Places.of(evolved).mlflow / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("perseid")
+    experiment = client.get_experiment_by_name("smoke")
     runs = client.search_runs([experiment.experiment_id], max_results=500)
     parents = {r.info.run_id: r.data.tags["perseid.round"] for r in runs if "perseid.round" in r.data.tags}
     assert sorted(parents.values()) == ["smoke", "smoke/round_00", "smoke/round_01", "smoke/round_02"]

@@ -68,8 +68,8 @@ def test_a_data_version_is_registered_once_and_aliases_move(tracking: MlflowTrac
 
 
 def test_artifacts_lie_in_the_folder_and_not_below_the_current_directory(tracking: MlflowTracking) -> None:
-    experiment = tracking._client.get_experiment(tracking._experiment_id)
-    assert experiment.artifact_location == (Path(tracking.folder) / "artifacts").as_uri()
+    experiment = tracking._client.get_experiment(tracking.experiment_id("x"))
+    assert experiment.artifact_location == (Path(tracking.folder) / "artifacts" / "x").as_uri()
 
 
 def test_mlflow_takes_the_names_that_it_would_refuse() -> None:
