@@ -161,7 +161,10 @@ def _questions(family: Family, composition: Composition | None, seed: int) -> It
     import reasoning_gym
 
     for block in itertools.count():
-        items = reasoning_gym.create_dataset(family.generator, seed=(seed + block) % 2**31, size=2000, **family.config)
+        # An item's seed is the set's seed plus its index, so blocks need seeds that are further apart than their size.
+        items = reasoning_gym.create_dataset(
+            family.generator, seed=seed_of(seed, block) % 2**31, size=2000, **family.config
+        )
         for item in items:
             if not family.keep(item) or (family.integer and _weak(int(item["answer"]), family.least)):
                 continue
