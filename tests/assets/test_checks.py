@@ -1,0 +1,97 @@
+"""Asset checks on a real store: what they let pass, and the rows they show when they do not."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from assets.checks import disjoint_check, soundness_check, table_failures, tables_check
+from assets.graph import unroll
+from perseid.artifacts import Manifest, Store
+from perseid.experiment import Experiment
+
+EXPERIMENT = Experiment.model_validate(
+    {"name": "x", "problems": {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]}, "rounds": [{}]}
+)
+GRAPH = unroll(EXPERIMENT)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def problem(problem_id: str, split: str, question: str, **about: str) -> dict[str, Any]:
+    row = {"family": "gcd", "composition": "", "wording": "0", "part": "seen", **about}
+    return {"problem_id": problem_id, "split": split, "round": 0, **row, "question": question}
+
+
+def publish(store: Store, key: str, frames: dict[str, pl.DataFrame]) -> Manifest:
+    with store.draft(key) as draft:
+        for name, frame in frames.items():
+            draft.table(name, frame)
+        return draft.publish("code", {})
+
+
+def publish_problems(store: Store, rows: list[dict[str, Any]]) -> Manifest:
+    columns = ("problem_id", "split", "round", "family", "composition", "wording", "part", "question")
+    problems = pl.DataFrame(rows).select(*columns)
+    gold = problems.select("problem_id", answer=pl.lit("1"))
+    shown = pl.DataFrame(schema=dict.fromkeys(("example_id", "kind", "problem_id", "question", "response"), pl.String))
+    return publish(store, "x/problems", {"problems": problems, "gold": gold, "demonstrations": shown})
+
+
+def evaluate(check: dg.AssetChecksDefinition, store: Store) -> dg.AssetCheckEvaluation:
+    key = next(iter(check.check_keys)).asset_key
+    stand_in = dg.AssetSpec(key)
+    with dg.instance_for_test() as instance:
+        defs = dg.Definitions(assets=[stand_in], asset_checks=[check], resources={"store": store})
+        done = defs.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance, raise_on_error=False)
+        return done.get_asset_check_evaluations()[0]
+
+
+def test_disjoint_splits_pass(store: Store) -> None:
+    publish_problems(store, [problem("a", "pool", "gcd of 2 and 4?"), problem("b", "held_out", "gcd of 3 and 9?")])
+    assert evaluate(disjoint_check(GRAPH["x/problems"]), store).passed
+
+
+def test_a_held_out_question_in_a_pool_is_shown(store: Store) -> None:
+    publish_problems(store, [problem("a", "pool", "gcd of 2 and 4?"), problem("b", "held_out", "gcd of 2 and 4?")])
+    found = evaluate(disjoint_check(GRAPH["x/problems"]), store)
+    assert not found.passed
+    assert found.blocking
+    rows = [record.data for record in found.metadata["failure cases"].records]
+    assert [(row["question"], row["splits"]) for row in rows] == [("gcd of 2 and 4?", "held_out, pool")]
+
+
+def test_a_new_wording_that_training_sees_is_shown(store: Store) -> None:
+    asked = problem("b", "held_out", "gcd of 3 and 9?", part="new_wording")
+    publish_problems(store, [problem("a", "pool", "gcd of 2 and 4?"), asked])
+    found = evaluate(disjoint_check(GRAPH["x/problems"]), store)
+    assert [record.data["problem_id"] for record in found.metadata["failure cases"].records] == ["b"]
+
+
+def test_tables_as_published_pass_their_check(store: Store) -> None:
+    manifest = publish_problems(store, [problem("a", "pool", "gcd of 2 and 4?")])
+    assert table_failures(manifest, store) == []
+    assert evaluate(tables_check(GRAPH["x/problems"]), store).passed
+
+
+def test_a_file_cut_short_is_a_failure_that_names_it(store: Store) -> None:
+    manifest = publish_problems(store, [problem("a", "pool", "gcd of 2 and 4?")])
+    path = store.place("x/problems") / manifest.version / "gold.parquet"
+    path.write_bytes(path.read_bytes()[:-10])
+    found = evaluate(tables_check(GRAPH["x/problems"]), store)
+    assert not found.passed
+    assert str(path) in str(found.metadata["failure cases"].records[0].data["failure"])
+
+
+@pytest.mark.parametrize(("wrong", "passed"), [(0, True), (2, True), (3, False)])
+def test_soundness_warns_from_three_in_a_hundred(store: Store, wrong: int, passed: bool) -> None:
+    rows = [(f"{n:016x}", 5, 4 if n < wrong else 5) for n in range(100)]
+    soundness = pl.DataFrame(rows, schema=["trajectory_id", "fresh", "right"], orient="row")
+    publish(store, "x/round_01/evaluation", {"soundness": soundness})
+    found = evaluate(soundness_check(GRAPH["x/round_01/evaluation"]), store)
+    assert (found.passed, found.blocking) == (passed, False)

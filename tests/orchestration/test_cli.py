@@ -1,0 +1,88 @@
+"""Mistakes on the command line: one line on standard error, exit status 2, nothing lost."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestration.places import EXPERIMENTS
+
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = (EXPERIMENTS / "smoke.yaml").read_text()
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "orchestration", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def refused(*arguments: str) -> str:
+    done = run(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("shards: 2", "shard: 2", "shard"),
+        ("shards: 2", "shards: many", "shards"),
+        ("shards: 2", "shards: 0", "shards"),
+        ("rollouts: 4", "rolouts: 4", "search.rolouts"),
+        ("  - {}", "  - {search: {ppmm: true}}", "ppmm"),
+        ("demonstrated: [gcd, spell_backward]", "demonstrated: [gdc]", "gdc"),
+    ],
+)
+def test_a_mistake_in_the_file_names_the_file_and_the_key(tmp_path: Path, old: str, new: str, named: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(SMOKE.replace(old, new, 1))
+    message = refused("evolve", str(path), "--root", str(tmp_path / "root"))
+    assert named in message
+    assert str(path) in message or "problems" in message
+
+
+def test_a_missing_file_is_named() -> None:
+    assert "/nowhere/x.yaml" in refused("evolve", "/nowhere/x.yaml")
+
+
+def test_an_unknown_experiment_lists_those_there_are() -> None:
+    assert "smoke" in refused("status", "nope")
+
+
+def test_a_round_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert "expected a number in [0, 2]" in refused("evolve", "smoke", "--rounds", "7", "--root", str(tmp_path))
+
+
+def test_a_root_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "root").write_text("")
+    assert str(tmp_path / "root") in refused("evolve", "smoke", "--root", str(tmp_path / "root"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert str(tmp_path / "root") in refused("evolve", "smoke", "--root", str(tmp_path / "root"))
+
+
+def test_promote_without_a_policy_and_rollback_without_a_champion_are_refused(tmp_path: Path) -> None:
+    refused("promote", "smoke", "1", "--root", str(tmp_path))
+    refused("rollback", "smoke", "--root", str(tmp_path))
+
+
+def test_sql_that_does_not_parse_and_an_unknown_query_are_refused(tmp_path: Path) -> None:
+    assert "Parser Error" in refused("query", "select 1 +", "--root", str(tmp_path))
+    assert "no such query" in refused("query", "hardest", "--root", str(tmp_path))
+
+
+def test_lineage_of_nothing_is_refused(tmp_path: Path) -> None:
+    assert "x/round_01/policy" in refused("lineage", "x/round_01/policy", "--root", str(tmp_path))
+
+
+def test_help_names_every_command() -> None:
+    text = run("--help").stdout
+    names = ("evolve", "status", "query", "lineage", "promote", "rollback", "new", "ui")
+    assert [name for name in names if name not in text] == []
