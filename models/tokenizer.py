@@ -18,7 +18,9 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int, delimiters: Sequence[
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r"\d|# (?:take|read the) |# answer|\nprint|\n\w = |\(\w\)|[,:.?\"]"), "isolated"),
+            pre_tokenizers.Split(
+                Regex(r"\d|# (?:take|read the) |# answer|\nprint|\n\w = |\(\w\)|[,:.?\"]"), "isolated"
+            ),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
