@@ -215,9 +215,11 @@ def explained(error: BaseException) -> int:
 
 def disk_full(error: BaseException | None) -> str:
     """Which of an error and its causes says that a disk is full; "" if none does. Dagster and MLflow write too."""
-    while error is not None:
+    seen: set[int] = set()  # a chain of causes may be a ring
+    while error is not None and id(error) not in seen:
         if getattr(error, "errno", None) == errno.ENOSPC or "disk is full" in str(error):
             return str(error).splitlines()[0]
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
     return ""
 
