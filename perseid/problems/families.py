@@ -275,6 +275,7 @@ FAMILIES = {
                 "What is the fraction {} in lowest terms?",
             ),
             ("numbers", "lowest"),
+            keep=lambda item: "1" not in str(item["answer"]).split("/"),
         ),
         Family(
             "time_intervals",
