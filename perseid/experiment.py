@@ -4,6 +4,8 @@ Fields carry their unit, range and reason. `rounds` is a list of overrides, one 
 own `pool`, `search`, `selection` and `training` (rStar-Math's four rounds differ: spec, section 1.5).
 """
 
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -179,9 +181,23 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def rounds_are_valid(self) -> "Experiment":
-        for number in range(1, len(self.rounds) + 1):
-            self.pool_of(number), self.search_of(number), self.selection_of(number), self.training_of(number)
+        for number, (name, of) in itertools.product(range(1, len(self.rounds) + 1), self._parts().items()):
+            try:
+                of(number)
+            except ValidationError as error:
+                first = error.errors()[0]
+                key = ".".join(map(str, (f"rounds.{number - 1}.{name}", *first["loc"])))
+                raise ValueError(f"{key}: {_expected(first)}") from error
         return self
+
+    def _parts(self) -> dict[str, Callable[[int], Section]]:
+        """What a round may change, by its key in the file."""
+        return {
+            "pool": self.pool_of,
+            "search": self.search_of,
+            "selection": self.selection_of,
+            "training": self.training_of,
+        }
 
     def pool_of(self, round_number: int) -> Pool:
         return merged(self.problems.pool, self.rounds[round_number - 1].pool)
@@ -225,5 +241,11 @@ def load_experiment(path: Path | str, overrides: dict[str, Any] | None = None) -
         return Experiment.model_validate(_overlay(raw, overrides or {}))
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "experiment"
-        raise UserError(path, key, f"{first['msg']}, found {str(first['input'])[:80]!r}") from error
+        raise UserError(path, ".".join(map(str, first["loc"])), _expected(first)) from error
+
+
+def _expected(error: Any) -> str:
+    """What pydantic expected and found, in one line; a validator of ours has said it all."""
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    return f"{error['msg']}, found {str(error['input'])[:80]!r}"
