@@ -116,7 +116,8 @@ class FastTier:
             with self._checkout() as session:
                 output.worker_pid = session.worker_pid
                 self._watch(session.worker_pid)
-                session.load_session(self._fresh if snapshot is None else snapshot)
+                if snapshot is not None or keep or self._prelude or "round" in steps[-1]:
+                    session.load_session(self._fresh if snapshot is None else snapshot)
                 for step in steps[:-1] if snapshot is None else ():
                     session.feed_run(f"{step}\nNone", print_callback=monty.CollectString(max_bytes=None))
                 started = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import json
@@ -19,6 +20,7 @@ from typing import Any, Final
 
 from perseid.sandbox.execution import Execution, Isolation, SandboxUnavailable, Status
 from perseid.sandbox.limits import Limits
+from perseid.sandbox.server import seccomp
 
 # Not -I: it would ignore PYTHONHASHSEED. The environment is `_ENVIRONMENT` and nothing else.
 _BOOT: Final = (
@@ -105,6 +107,7 @@ class Worker:
         limits = self._config.limits
         return {
             "isolation": self._config.isolation,
+            "filter": "" if self._config.isolation == "none" else _compiled_filter(),
             "without_namespaces": self._without_namespaces,
             "prelude": self._config.prelude,
             "preload": self._config.preload,
@@ -208,6 +211,16 @@ class _Sent:
         record = _parse_record(self._record.read(_RECORD_BYTES), self._nonce if answer["confined"] else None)
         execution = judge(answer, record, self._output.read(limits.output_bytes + 1), limits)
         return Outcome(execution) if record is None else Outcome(execution, record.how, record.frozen)
+
+
+def _compiled_filter() -> str:
+    try:
+        return base64.b64encode(seccomp.compile_filter()).decode()
+    except (ImportError, OSError, RuntimeError, TypeError) as error:
+        raise SandboxUnavailable(
+            f"seccomp: {error}; install the library libseccomp 2 (Debian, Ubuntu: apt-get install libseccomp2) and the "
+            "package pyseccomp, on a kernel with CONFIG_SECCOMP_FILTER"
+        ) from error
 
 
 class _Memory:

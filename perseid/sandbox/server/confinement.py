@@ -14,7 +14,7 @@ import sysconfig
 from dataclasses import dataclass
 from typing import Any
 
-from . import kernel, landlock, namespaces, seccomp
+from . import kernel, landlock, namespaces
 
 _NUM_FILES, _NUM_TASKS = 64, 64
 _SYSTEM_LIBRARIES = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"]
@@ -88,19 +88,6 @@ def _report(layers: list[str], abi: int | None, refusal: OSError | None, dropped
         "uid": os.geteuid(),
         "uid_dropped": dropped,
     }
-
-
-def compile_filter(isolation: str) -> kernel.Filter | None:
-    """The seccomp program, before warming takes the packages' folder off the path. Raises `Unavailable`."""
-    if isolation == "none":
-        return None
-    try:
-        return seccomp.compile_filter()
-    except (ImportError, OSError, RuntimeError, TypeError) as error:
-        raise Unavailable(
-            f"seccomp: {error}; install the library libseccomp 2 (Debian, Ubuntu: apt-get install libseccomp2) and the "
-            "package pyseccomp, on a kernel with CONFIG_SECCOMP_FILTER"
-        ) from error
 
 
 def _landlock_abi() -> int:

@@ -9,6 +9,7 @@ stopped it.
 
 from __future__ import annotations
 
+import base64
 import gc
 import json
 import os
@@ -17,7 +18,7 @@ import socket
 import time
 from typing import Any, NoReturn
 
-from . import child, children, confinement, examination, namespaces, preload
+from . import child, children, confinement, examination, kernel, namespaces, preload
 from .children import Server
 
 # Of each program: its request, standard input, output, record.
@@ -30,7 +31,7 @@ def main(fd: int, config: dict[str, Any]) -> NoReturn:
     host_process = os.pidfd_open(os.getppid())
     null = os.open("/dev/null", os.O_RDWR)
     try:
-        program = confinement.compile_filter(config["isolation"])
+        program = kernel.Filter(base64.b64decode(config["filter"])) if config["filter"] else None
         main_module = preload.warm(config["preload"], config["prelude"])
         if config["without_namespaces"] and program is not None:
             layers = confinement.establish_without_namespaces(program)

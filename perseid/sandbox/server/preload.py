@@ -25,14 +25,17 @@ import numpy.random, numpy.linalg
 numpy.random.seed(0); numpy.random.default_rng(0); numpy.linalg.solve(numpy.eye(2), numpy.ones(2))
 str(numpy.arange(3) / 2)
 """,
+    # Several rounds with other numbers: the interpreter specialises code that has run often, and writes to its pages.
     "sympy": """
 import sympy
-from sympy import Eq, Rational, diff, expand, factor, integrate, limit, simplify, solve, symbols, sqrt, sympify
+from sympy import *
 x, y = symbols("x y")
-solve(x**2 - 2, x), solve([Eq(x + y, 1), Eq(x - y, 3)], [x, y]), integrate(x * sympy.sin(x), x), diff(sympy.exp(x), x)
-simplify((x**2 - 1) / (x - 1)), factor(x**2 - 1), expand((x + 1)**2), limit(sympy.sin(x) / x, x, 0), str(sqrt(8) / 3)
-sympify("2*x + 1").subs(x, Rational(1, 2)).evalf(), sympy.Matrix([[1, 2], [3, 4]]).det(), sympy.factorint(60)
-sympy.nsolve(sympy.cos(x) - x, 1), sympy.latex(x / 2), sympy.binomial(5, 2), sympy.Sum(x, (x, 1, 3)).doit()
+for n in range(2, 6):
+    solve(x**2 - n * x - n, x), solve([Eq(x + y, n), Eq(x - y, 3)], [x, y]), solve(x**3 - n * x, x), str(sqrt(8 * n))
+    integrate(x * sin(n * x), x), diff(exp(n * x) * x, x), limit(sin(n * x) / x, x, 0), Sum(x, (x, 1, n)).doit()
+    simplify((x**2 - n * n) / (x - n)), factor(x**2 - n * n), expand((x + n)**2), simplify(sin(x)**2 + cos(x)**2)
+    sympify("2*x + 1").subs(x, Rational(1, n)).evalf(), Matrix([[1, n], [3, 4]]).det(), factorint(60 * n)
+nsolve(cos(x) - x, 1), latex(x / 2), Matrix([[1, 2], [3, 4]]).inv()
 """,
 }
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import importlib
 import os
 import termios
 from typing import Any
-
-from .kernel import Filter
 
 _PLAIN = """
     read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range
@@ -38,8 +37,12 @@ _THREAD_FLAGS = 0x00000100 | 0x00000800 | 0x00010000
 _NAMESPACE_FLAGS = 0x7E020000 | 0x00000080
 
 
-def compile_filter() -> Filter:
-    """Compile the list for this architecture. Raises `ImportError`, `RuntimeError` or `OSError` where that fails."""
+@functools.cache
+def compile_filter() -> bytes:
+    """The list as a program for this architecture's kernel. The host compiles it: servers need no compiler in them.
+
+    Raises `ImportError`, `RuntimeError` or `OSError` where that fails.
+    """
     pyseccomp = importlib.import_module("pyseccomp")
     rules: Any = pyseccomp.SyscallFilter(defaction=pyseccomp.ERRNO(errno.EPERM))
     rules.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
@@ -47,7 +50,7 @@ def compile_filter() -> Filter:
         if _exists(pyseccomp, name):
             rules.add_rule(pyseccomp.ALLOW, name)
     _allow_in_part(rules, pyseccomp)
-    return Filter(_exported(rules))
+    return _exported(rules)
 
 
 def _exists(pyseccomp: Any, name: str) -> bool:
