@@ -176,8 +176,9 @@ def bury_dead_runs(instance: "dg.DagsterInstance", experiment: str) -> None:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep libraries from writing into the display; what fails still raises."""
+    """Keep libraries from writing into the display, and from burning a shared core; what fails still raises."""
     for name, value in (
+        ("OMP_WAIT_POLICY", "PASSIVE"),  # threads that spin for each other stall when another process wants the core
         ("TOKENIZERS_PARALLELISM", "false"),
         ("TRANSFORMERS_VERBOSITY", "error"),
         ("TQDM_DISABLE", "1"),
