@@ -1,4 +1,4 @@
-"""Does it evolve? The quickstart in several seeds, each from nothing, with its control: `python -m benchmarks.evolution`.
+"""Does it evolve? The quickstart in several seeds, each from nothing, with its control.
 
     python -m benchmarks.evolution --experiment quickstart --seeds 0 1 2 [--root var/seeds]
 
