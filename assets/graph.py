@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perseid.experiment import Experiment, Pool
+from perseid.problems import toolbox_version
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,14 @@ def pools_of(e: Experiment) -> list[Pool]:
 
 # In the order of a round. `problems` stands before all rounds; round_00 has `policy` and `evaluation` alone.
 STAGES: dict[str, Stage] = {
-    "problems": Stage(1, lambda e, r: {"problems": e.problems, "pools": pools_of(e), "seed": e.seed}),
+    "problems": Stage(
+        1, lambda e, r: {"problems": e.problems, "pools": pools_of(e), "tools": toolbox_version(), "seed": e.seed}
+    ),
     "trajectories": Stage(
         1,
         lambda e, r: {
             "method": e.method,
+            "tools": toolbox_version(),
             "search": e.search_of(r),
             "engine": e.engine,
             "shards": e.shards,

@@ -10,7 +10,7 @@ import polars as pl
 from assets import plots
 from assets.work import Made, Report, Work
 from perseid.grading import Grader
-from perseid.problems import Problem
+from perseid.problems import Problem, toolbox_version
 from perseid.search import Services, Update, method_named, run_searches, tables
 
 
@@ -21,7 +21,8 @@ def make(work: Work) -> Made:
     guided = search.ppm and work.round > 1
     scorer = work.machines.scorer(work.model("ppm", work.round - 1), e.engine) if guided else None
     with work.machines.sandbox() as sandbox:
-        services = Services(engine, scorer, sandbox, grader_of(work.read("problems", "gold")))
+        grader = grader_of(work.read("problems", "gold"))
+        services = Services(engine, scorer, sandbox, grader, toolbox_version())
         settings = search.model_copy(update={"ppm": guided})
         report = reporting(work)
         trees = run_searches(pool, method_named(e.method), settings, e.seed, services, journal_of(work), report)
