@@ -22,7 +22,7 @@ from perseid.artifacts import Manifest
 # Usual seconds of a stage in the quickstart, on two cores: only their proportions matter.
 USUAL_S = {
     "problems": 6.0,
-    "trajectories": 12.0,
+    "trajectories": 24.0,
     "verified": 2.0,
     "pairs": 1.0,
     "policy": 20.0,
