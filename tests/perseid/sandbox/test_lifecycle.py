@@ -42,7 +42,7 @@ def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     return running
 
 
-def eventually(condition: Callable[[], bool], within_s: float = 5.0) -> bool:
+def eventually(condition: Callable[[], bool], within_s: float = 30.0) -> bool:
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:
