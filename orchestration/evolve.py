@@ -178,7 +178,8 @@ def bury_dead_runs(instance: "dg.DagsterInstance", experiment: str) -> None:
 def quiet_libraries() -> Iterator[None]:
     """Keep libraries from writing into the display, and from burning a shared core; what fails still raises."""
     for name, value in (
-        ("OMP_WAIT_POLICY", "PASSIVE"),  # threads that spin for each other stall when another process wants the core
+        # Threads that spin long for each other stall when another process wants the core; that never spin, always do.
+        ("GOMP_SPINCOUNT", "20000"),
         ("TOKENIZERS_PARALLELISM", "false"),
         ("TRANSFORMERS_VERBOSITY", "error"),
         ("TQDM_DISABLE", "1"),
