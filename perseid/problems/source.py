@@ -135,7 +135,7 @@ class _Builder:
             for problem in self.draw(family, composition, solved, Draw("demonstration")):
                 self.show("demonstration", problem.problem_id, problem.question, tools)
             return
-        rng = random.Random(seed_of(self.seed, "explore", family.name, composition))
+        rng = random.Random(seed_of(self.seed, "explore", family.name, composition.name if composition else ""))
         for problem in self.draw(family, composition, explored, Draw("demonstration")):
             calls = rng.choice((1, 1, 2, 2, 3)) + (composition is not None)
             self.show("exploration", problem.problem_id, problem.question, random_program(problem.question, rng, calls))

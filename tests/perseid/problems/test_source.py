@@ -1,5 +1,8 @@
 """The seed problems: what the three splits promise, and that every question can be answered."""
 
+import os
+import subprocess
+import sys
 from decimal import Decimal
 
 import pytest
@@ -35,6 +38,20 @@ def test_the_same_seed_gives_the_same_problems_and_another_seed_others(built: Pr
     assert {p.question for p in build(SETTINGS, seed=4, pools=[POOL] * 2).problems} != {
         p.question for p in built.problems
     }
+
+
+def test_another_process_builds_the_same_problems() -> None:
+    code = (
+        "import hashlib; from perseid.experiment import Pool, load_experiment; from perseid.problems import build;"
+        "e = load_experiment('experiments/quickstart.yaml'); built = build(e.problems, 0, [Pool()]);"
+        "print(hashlib.sha256(repr(built).encode()).hexdigest())"
+    )
+    found = set()
+    for hash_seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        found.add(done.stdout)
+    assert len(found) == 1
 
 
 def test_a_longer_experiment_keeps_the_problems_of_its_first_rounds(built: ProblemSet) -> None:
