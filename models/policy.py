@@ -8,6 +8,7 @@ machine give the same weights.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
@@ -84,7 +85,7 @@ def train_policy(
     trainer.train()
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    return _curve(trainer, settings)
+    return loss_curve(trainer.state.log_history)
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, prompt: str, response: str, context: int) -> dict[str, list[int]]:
@@ -125,8 +126,9 @@ def _arguments(settings: experiment.PolicyTraining, out: Path, seed: int) -> SFT
     )
 
 
-def _curve(trainer: SFTTrainer, settings: experiment.PolicyTraining) -> pl.DataFrame:
-    logged = [row for row in trainer.state.log_history if "loss" in row]
+def loss_curve(history: list[dict[str, Any]]) -> pl.DataFrame:
+    """A trainer's log as the table `training`: columns `step`, `loss`, `tokens`."""
+    logged = [row for row in history if "loss" in row]
     return pl.DataFrame(
         {
             "step": [int(row["step"]) for row in logged],

@@ -19,7 +19,7 @@ from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
 from models.checkpoint import weights_hash
-from models.policy import StepProgress
+from models.policy import StepProgress, loss_curve
 from perseid import experiment
 
 Progress = Callable[[int, int], None]
@@ -79,29 +79,23 @@ def train_ppm(
     model.config.ppm_scale = settings.scale
     torch.nn.init.normal_(model.score.weight, 5e-7, 1e-6)  # the reference's head (spec, section 1.4)
     steps = max(1, settings.epochs * -(-pairs.height // settings.batch)) if pairs.height else 0
-    curve: list[dict[str, Any]] = []
+    history: list[dict[str, Any]] = []
     if steps:
         trainer = _PairTrainer(
             model=model,
             args=_arguments(settings, out, seed),
             train_dataset=Dataset.from_list([_encode(tokenizer, row) for row in pairs.iter_rows(named=True)]),
             processing_class=tokenizer,
-            data_collator=_PairCollator(pad_token_id=tokenizer.pad_token_id),
+            # TRL's collator carries one number a pair, `margin`: here it is the pair's weight.
+            data_collator=DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id),
             callbacks=[StepProgress(steps, progress)],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-        curve = [row for row in trainer.state.log_history if "loss" in row]
+        history = trainer.state.log_history
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    return pl.DataFrame(
-        {
-            "step": [int(row["step"]) for row in curve],
-            "loss": [float(row["loss"]) for row in curve],
-            "tokens": [int(row.get("num_tokens", 0)) for row in curve],
-        },
-        schema={"step": pl.Int64, "loss": pl.Float64, "tokens": pl.Int64},
-    )
+    return loss_curve(history)
 
 
 def score_pairs(pairs: pl.DataFrame, scorer: PpmScorer) -> pl.DataFrame:
@@ -119,10 +113,6 @@ def _encode(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any]) -> dict[str
         for side in ("chosen", "rejected")
     }
     return {**ids, "margin": float(row["weight"])}
-
-
-class _PairCollator(DataCollatorForPreference):  # type: ignore[misc]
-    """TRL's collator; its one number a pair carries our weight."""
 
 
 class _PairTrainer(RewardTrainer):  # type: ignore[misc]
