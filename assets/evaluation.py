@@ -11,6 +11,7 @@ from assets.trajectories import grader_of, problems_of
 from assets.work import Made, Work
 from perseid import evaluate
 from perseid.engine import Scorer
+from perseid.sandbox import AsyncSandbox
 from perseid.search import method_named
 
 SHOWN = ("pass@1", "delta_pass@1", "delta_control")
@@ -20,7 +21,7 @@ def make(work: Work) -> Made:
     e, problems = work.experiment, work.read("problems", "problems")
     with work.machines.sandbox() as sandbox:
         grader = grader_of(work.read("problems", "gold"))
-        by = evaluate.Examiner(method_named(e.method), e.evaluation, e.seed, sandbox, grader)
+        by = evaluate.Examiner(method_named(e.method), e.evaluation, e.seed, AsyncSandbox(sandbox), grader)
         answers = answered(work, problems, by)
         sound = None
         if work.round:
@@ -41,16 +42,16 @@ def make(work: Work) -> Made:
 def answered(work: Work, problems: pl.DataFrame, by: evaluate.Examiner) -> pl.DataFrame:
     """Every way of answering, by the policy; greedily by the control."""
     e, held_out = work.experiment, problems_of(problems.filter(pl.col("split") == "held_out"))
-    engine = work.machines.engine(work.model("policy"), e.engine)
     scorer: Scorer | None = work.machines.scorer(work.model("ppm"), e.engine) if work.round else None
-    found = [
-        evaluate.greedy(held_out, engine, "policy", by),
-        evaluate.sample(held_out, engine, scorer, by),
-        evaluate.against_sampling(held_out, engine, scorer, by),
-    ]
+    with work.machines.engine(work.model("policy"), e.engine) as engine:
+        found = [
+            evaluate.greedy(held_out, engine, "policy", by),
+            evaluate.sample(held_out, engine, scorer, by),
+            evaluate.against_sampling(held_out, engine, scorer, by),
+        ]
     if work.round and (trained := control_round(e, work.round)):
-        control = work.machines.engine(work.model("control", trained), e.engine)
-        found.append(evaluate.greedy(held_out, control, "control", by))
+        with work.machines.engine(work.model("control", trained), e.engine) as control:
+            found.append(evaluate.greedy(held_out, control, "control", by))
     return pl.concat(found).sort("problem_id", "arm", "decoding", "sample")
 
 

@@ -103,12 +103,18 @@ def judged(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> di
     return {"gate": dg.MetadataValue.md(f"**{decision.verdict}**: {decision.reason}")}
 
 
+def forgotten(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> dict[str, Any]:
+    """The shard is published: nothing goes on from its journal any more."""
+    trajectories.journal_of(work).unlink(missing_ok=True)
+    return {}
+
+
 def nothing(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> dict[str, Any]:
     return {}
 
 
 # What follows the publishing of a stage's artifact; gives more metadata.
-AFTER = {**dict.fromkeys(CHECKPOINTS, registered), "evaluation": judged}
+AFTER = {**dict.fromkeys(CHECKPOINTS, registered), "trajectories": forgotten, "evaluation": judged}
 
 
 def metadata(manifest: Manifest, made: Made, tracked_url: str) -> dict[str, Any]:

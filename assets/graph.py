@@ -44,7 +44,7 @@ STAGES: dict[str, Stage] = {
         1, lambda e, r: {"problems": e.problems, "pools": pools_of(e), "tools": toolbox_version(), "seed": e.seed}
     ),
     "trajectories": Stage(
-        1,
+        2,
         lambda e, r: {
             "method": e.method,
             "tools": toolbox_version(),

@@ -3,6 +3,7 @@
 The shard of a problem is its place in the pool modulo the number of shards, so it depends on nothing else.
 """
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -11,25 +12,27 @@ from assets import plots
 from assets.work import Made, Report, Work
 from perseid.grading import Grader
 from perseid.problems import Problem, toolbox_version
-from perseid.search import Services, Update, method_named, run_searches, tables
+from perseid.sandbox import AsyncSandbox
+from perseid.search import Rows, Services, Update, drive, method_named
 
 
 def make(work: Work) -> Made:
     e, problems = work.experiment, work.read("problems", "problems")
     search, pool = e.search_of(work.round), pool_of(problems, work.round, int(work.shard or 0), e.shards)
-    engine = work.machines.engine(work.model("policy", work.round - 1), e.engine)
     guided = search.ppm and work.round > 1
     scorer = work.machines.scorer(work.model("ppm", work.round - 1), e.engine) if guided else None
-    with work.machines.sandbox() as sandbox:
+    policy = work.model("policy", work.round - 1)
+    with work.machines.engine(policy, e.engine) as engine, work.machines.sandbox() as sandbox:
         grader = grader_of(work.read("problems", "gold"))
-        services = Services(engine, scorer, sandbox, grader, toolbox_version())
-        settings = search.model_copy(update={"ppm": guided})
-        report = reporting(work)
-        trees = run_searches(pool, method_named(e.method), settings, e.seed, services, journal_of(work), report)
-    found = tables(trees)
+        runner, live = AsyncSandbox(sandbox), e.engine.live_trees
+        services = Services(engine, scorer, runner, grader, toolbox_version(), live)
+        settings, rows = search.model_copy(update={"ppm": guided}), Rows()
+        counts = Counts(work)
+        drive(pool, method_named(e.method), settings, e.seed, services, rows.add, journal_of(work), counts)
+    found = rows.tables()
     for name, frame in found.items():
         work.table(name, frame)
-    return summary(found, problems)
+    return summary(found, problems, counts.last)
 
 
 def pool_of(problems: pl.DataFrame, round_number: int, shard: int, shards: int) -> list[Problem]:
@@ -46,18 +49,23 @@ def grader_of(gold: pl.DataFrame) -> Grader:
 
 
 def journal_of(work: Work) -> Path:
-    """Beside the shard's versions; kept until the next run of another key replaces it."""
+    """Beside the shard's versions, until one of them is published."""
     return work.store.root / work.key / ".journal"
 
 
-def reporting(work: Work):  # type: ignore[no-untyped-def]
-    def report(update: Update) -> None:
-        work.reporter(Report(work.key, update.done, update.total, "problems", update.solved, update.tokens))
+@dataclass
+class Counts:
+    """Passes the progress of a search on, and keeps the last word."""
 
-    return report
+    work: Work
+    last: Update = field(default_factory=Update)
+
+    def __call__(self, update: Update) -> None:
+        self.last = update
+        self.work.reporter(Report(self.work.key, update.done, update.total, "problems", update.solved, update.tokens))
 
 
-def summary(found: dict[str, pl.DataFrame], problems: pl.DataFrame) -> Made:
+def summary(found: dict[str, pl.DataFrame], problems: pl.DataFrame, counts: Update) -> Made:
     searches = found["searches"].join(problems.select("problem_id", "family"), on="problem_id")
     families = searches.group_by("family").agg(pl.col("solved").mean().alias("share"), pl.len().alias("problems"))
     tokens = int(searches["tokens"].sum())
@@ -68,8 +76,15 @@ def summary(found: dict[str, pl.DataFrame], problems: pl.DataFrame) -> Made:
             "rollouts": float(searches["rollouts"].sum()),
             "nodes": found["nodes"].height,
             "tokens": tokens,
+            "merged samples": float(searches["merged"].sum()),
+            "refused samples": float(searches["refused"].sum()),
+            "executions": counts.executions,
+            "executions reused": counts.reused,
         },
         pictures={"solved_by_family": plots.solved_by_family(families), "q_by_depth": plots.q_by_depth(found["nodes"])},
-        tables={"solved by family": families.sort("share", "family")},
+        tables={
+            "solved by family": families.sort("share", "family"),
+            "ended": searches.group_by("ended").agg(pl.len().alias("problems")).sort("ended"),
+        },
         tokens=tokens,
     )

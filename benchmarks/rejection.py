@@ -21,7 +21,7 @@ from perseid.experiment import Experiment, load_experiment
 from perseid.methods.rejection import Rejection
 from perseid.metrics import paired_difference
 from perseid.problems import toolbox_source
-from perseid.sandbox import Sandbox
+from perseid.sandbox import AsyncSandbox, Sandbox
 from perseid.search import Services, run_searches
 
 
@@ -33,7 +33,7 @@ def compare(experiment: Experiment, store: Store, number: int, sandbox: Sandbox)
     problems = store.read(f"{experiment.name}/problems", "problems").join(searches, on="problem_id", how="semi")
     folder = store.folder(f"{experiment.name}/round_{number - 1:02d}/policy", "model")
     grader = grader_of(store.read(f"{experiment.name}/problems", "gold"))
-    services = Services(TransformersEngine(folder, experiment.engine), None, sandbox, grader)
+    services = Services(TransformersEngine(folder, experiment.engine), None, AsyncSandbox(sandbox), grader)
     settings = experiment.search_of(number).model_copy(update={"ppm": False})
     budgets = dict(searches.select("problem_id", "tokens").iter_rows())
     asked = problems_of(problems.sort("problem_id"))

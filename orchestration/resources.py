@@ -27,10 +27,10 @@ class LocalMachines:
 
         torch.set_num_threads(engine.threads)
 
-    def engine(self, folder: Path, engine: settings.Engine) -> Engine:
-        from models.engines.transformers import TransformersEngine
+    def engine(self, folder: Path, engine: settings.Engine) -> AbstractContextManager[Engine]:
+        from models.engines import opened
 
-        return TransformersEngine(folder, engine)
+        return opened(folder, engine)
 
     def scorer(self, folder: Path, engine: settings.Engine) -> Scorer:
         from models.ppm import PpmScorer

@@ -9,7 +9,7 @@ what parts of the held-out set are further away is reported apart (`part`).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,7 @@ from perseid.grading import Grader
 from perseid.methods.rejection import Rejection
 from perseid.methods.rstar_math import END_OF_STEP
 from perseid.problems import Problem, fresh_instances
-from perseid.sandbox import State
+from perseid.sandbox import Execution, State
 from perseid.search import Method, SandboxFailure, Services, Tree, picked, run_searches
 from perseid.search.services import Judge, Runner
 
@@ -45,6 +45,12 @@ METRICS: Final = {
 }
 MCTS_TOKENS: Final = "sampling_at_mcts_tokens"
 Score = Callable[[pl.DataFrame], float]  # of one problem's rows, in order of `sample`
+
+
+class Reruns(Protocol):
+    """Runs programs again. `perseid.sandbox.Sandbox` is one."""
+
+    def extend_many(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]: ...
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ def soundness(
     verified: pl.DataFrame,
     problems: Sequence[Problem],
     method: Method,
-    sandbox: Runner,
+    sandbox: Reruns,
     settings: experiment.Evaluation,
     seed: int,
 ) -> pl.DataFrame:

@@ -66,9 +66,25 @@ class Base(Section):
 
 
 class Engine(Section):
-    kind: Literal["transformers"] = "transformers"
+    """Who continues text: in this process (`transformers`), vLLM beside it, or OpenAI-compatible servers elsewhere."""
+
+    kind: Literal["transformers", "vllm", "server"] = "transformers"
     batch: Positive = 512  # sequences decoded together
     threads: Positive = 2  # fixed, not the machine's: float sums depend on it, and with it the data versions
+    live_trees: Positive = 4096  # trees searched at once; the others wait, which bounds memory
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # vllm: what it computes in
+    memory_gib: float = Field(2.0, gt=0.0)  # vllm on a CPU: its KV cache
+    memory_share: float = Field(0.9, gt=0.0, le=1.0)  # vllm on a GPU: of the device's memory
+    endpoints: tuple[str, ...] = ()  # server: base URLs, "http://127.0.0.1:8000/v1"
+    model: str = ""  # server: the served model's name; "" asks for the policy's own, named by the hash of its weights
+    timeout_s: float = Field(120.0, gt=0.0)  # server: for one completion
+    patience_s: float = Field(300.0, ge=0.0)  # server: how long all endpoints may be down before the run stops
+
+    @model_validator(mode="after")
+    def _a_server_has_endpoints(self) -> "Engine":
+        if self.kind == "server" and not self.endpoints:
+            raise ValueError("endpoints: expected at least one URL for kind server")
+        return self
 
 
 class Search(Section):
@@ -86,6 +102,9 @@ class Search(Section):
     top_p: float = Field(1.0, gt=0.0, le=1.0)
     errors_threshold: Positive = 1  # consecutive failed steps that close a node
     ppm: bool = False  # interior nodes start from the PPM's score (paper: from round 3)
+    limit_tokens: Count = 0  # generated for one problem; 0: none
+    limit_nodes: Count = 0  # of one tree; 0: none
+    limit_s: float = Field(0.0, ge=0.0)  # in which something worked for one problem, waiting apart; 0: none
 
 
 class Pairs(Section):

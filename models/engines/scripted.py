@@ -32,6 +32,7 @@ class Choices:
 class ScriptedEngine:
     rule: Rule
     weights: str = "scripted"
+    concurrency: int = 0
 
     async def generate(self, requests: Sequence[Generate]) -> list[Completion]:
         return [self.rule(request.prompt, request.seed) for request in requests]

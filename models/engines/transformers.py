@@ -22,7 +22,9 @@ from perseid.engine import Completion, Generate
 
 
 class TransformersEngine:
-    """An `Engine` over a folder that `transformers` saved."""
+    """An `Engine` over a folder that `transformers` saved. It takes one call at a time."""
+
+    concurrency = 0
 
     def __init__(self, folder: Path, settings: experiment.Engine) -> None:
         torch.set_num_threads(settings.threads)

@@ -233,6 +233,14 @@ def remaining(x):
     return int(180 * (len(x) - 1) - sum(x))
 
 
+def id(x):
+    """Refuses: where an object lies differs from run to run, and an answer made of it could not be repeated."""
+    raise ValueError("an address is no data")
+
+
+hash = id
+
+
 def _some(found):
     if len(found) == 0:
         raise ValueError("the question has none")

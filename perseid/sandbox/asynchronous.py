@@ -16,12 +16,13 @@ class AsyncSandbox:
     """An open or yet unopened `Sandbox` behind coroutines; opens and closes it with its own `async with` block.
 
     As many calls are in flight as the sandbox has workers; the rest wait without holding up the loop. A cancelled call
-    still runs to its end in the background, under its limits.
+    that has begun still runs to its end in the background, under its limits.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._threads = ThreadPoolExecutor(sandbox.workers, thread_name_prefix="perseid-sandbox-async")
+        self._calls = 0  # of extend_many, under way
 
     async def __aenter__(self) -> AsyncSandbox:
         await asyncio.to_thread(self._sandbox.__enter__)
@@ -46,8 +47,19 @@ class AsyncSandbox:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._sandbox.extend, state, code)
 
     async def extend_many(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]:
-        """As `Sandbox.extend_many`."""
-        return await asyncio.to_thread(self._sandbox.extend_many, pairs)
+        """As `Sandbox.extend_many`; where more calls are under way than there are workers, each call takes one."""
+        loop, parts = asyncio.get_running_loop(), max(1, min(len(pairs), self._sandbox.workers - self._calls))
+        self._calls += 1
+        try:
+            size = -(-len(pairs) // parts)
+            chunks = [pairs[start : start + size] for start in range(0, len(pairs), size)] if pairs else []
+            found = [loop.run_in_executor(self._threads, self._extended, chunk) for chunk in chunks]
+            return [answer for answers in await asyncio.gather(*found) for answer in answers]
+        finally:
+            self._calls -= 1
+
+    def _extended(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]:
+        return [self._sandbox.extend(state, code) for state, code in pairs]
 
     async def grade(self, code: str, entry_point: str, tests: str) -> Grade:
         """As `Sandbox.grade`."""

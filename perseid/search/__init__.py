@@ -1,20 +1,22 @@
-"""Tree search: a pure generator asks (`kernel`), a driver answers (`waves`), a journal resumes (`journal`)."""
+"""Tree search: a pure generator asks (`kernel`), a driver answers (`driver`), a journal resumes (`journal`)."""
 
+from perseid.search.driver import drive, run_searches
 from perseid.search.kernel import picked, search
 from perseid.search.method import Method, method_named
-from perseid.search.rows import tables
+from perseid.search.rows import Rows, tables
 from perseid.search.services import SandboxFailure, Services, Update
 from perseid.search.tree import Node, Stats, Tree
-from perseid.search.waves import run_searches
 
 __all__ = [
     "Method",
     "Node",
+    "Rows",
     "SandboxFailure",
     "Services",
     "Stats",
     "Tree",
     "Update",
+    "drive",
     "method_named",
     "picked",
     "run_searches",

@@ -17,11 +17,19 @@ from perseid.experiment import Search as Settings
 from perseid.problems.problem import Problem
 from perseid.search.method import Method, Rated, Standing, Step
 from perseid.search.requests import Execute, Grade, Outcome, Propose, Request, Score, derived_seed
-from perseid.search.tree import Node, Tree, close, path_q, reopen
+from perseid.search.tree import Ended, Node, Tree, close, path_q, reopen
 
-VERSION = "1"  # part of the journal's key: raise it when the same answers would give another tree
+VERSION = "2"  # part of the journal's key: raise it when the same answers would give another tree
 
 Asking = Generator[Request, Any, None]
+
+
+class Stop(Exception):
+    """Thrown at a `Propose`, it ends the search with the tree as it is; `why` is recorded."""
+
+    def __init__(self, why: Ended) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +46,18 @@ class _Search:
 def search(
     problem: Problem, method: Method, settings: Settings, seed: int, graded: bool = True
 ) -> Generator[Request, Any, Tree]:
-    """Rollouts until the method has enough. Without grading (inference) answers are rewarded by the PPM."""
+    """Rollouts until the method has enough or a limit is reached. Without grading (inference) the PPM rewards answers.
+
+    A limit of tokens or nodes is looked at before each expansion, so a tree passes it by less than one expansion.
+    """
     run, tree = _Search(problem, method, settings, seed, graded), Tree.of(problem.problem_id)
-    while method.goes_on(_standing(run, tree), settings):
-        tree.rollouts += 1
-        yield from _rollout(run, tree)
+    try:
+        while method.goes_on(_standing(run, tree), settings):
+            tree.rollouts += 1
+            yield from _rollout(run, tree)
+        tree.ended = "exhausted" if tree.root.stats.status == "exhausted" else "done"
+    except Stop as stop:
+        tree.ended = stop.why
     return tree
 
 
@@ -80,9 +95,10 @@ def _select(run: _Search, tree: Tree, node: Node, again: bool) -> Node | None:
 
 def _expand(run: _Search, tree: Tree, node: Node) -> Asking:
     """Sample steps, run them, score and grade what ran, back up every answer found."""
+    _within_limits(run.settings, tree)
     steps = yield from _propose(run, tree, node)
     children = _add(run, tree, node, steps)
-    yield from _execute(run, node, [child for child in children if child.stats.status == "open"])
+    yield from _execute(run, tree, node, [child for child in children if child.stats.status == "open"])
     if run.settings.ppm:
         yield from _score(run, [child for child in children if child.stats.status in ("open", "answer")])
     for child in children:
@@ -97,15 +113,29 @@ def _expand(run: _Search, tree: Tree, node: Node) -> Asking:
         reopen(node)
 
 
+def _within_limits(settings: Settings, tree: Tree) -> None:
+    if settings.limit_tokens and tree.tokens >= settings.limit_tokens:
+        raise Stop("tokens")
+    if settings.limit_nodes and len(tree.nodes) > settings.limit_nodes:
+        raise Stop("nodes")
+
+
 def _propose(run: _Search, tree: Tree, node: Node) -> Generator[Request, Any, list[Step]]:
     width = run.method.width(_standing(run, tree), run.settings)
     numbers = range(node.samples, node.samples + width)
     seeds = tuple(derived_seed(run.seed, tree.problem_id, node.node_id, number) for number in numbers)
     prompt = run.method.prompt(run.problem.question, _response(node))
     completions: Sequence[Completion] = yield Propose(prompt, seeds, run.method.sampling(run.settings))
+    taken = [completion for completion in completions if not completion.refusal]
     node.samples += width
-    tree.tokens += sum(completion.num_tokens for completion in completions)
-    return [run.method.parse(completion) for completion in completions]
+    tree.samples += len(taken)
+    tree.refused += width - len(taken)
+    tree.tokens += sum(completion.num_tokens for completion in taken)
+    if not taken:
+        node.stats.status = "refused"
+        if node is tree.root:
+            raise Stop("refused")
+    return [run.method.parse(completion) for completion in taken]
 
 
 def _add(run: _Search, tree: Tree, node: Node, steps: Sequence[Step]) -> list[Node]:
@@ -120,16 +150,18 @@ def _add(run: _Search, tree: Tree, node: Node, steps: Sequence[Step]) -> list[No
         elif child.depth > run.settings.max_depth:
             child.stats.status = "too_deep"
         children.append(child)
+    tree.merged += len(steps) - len(children)
     return children
 
 
-def _execute(run: _Search, node: Node, children: Sequence[Node]) -> Asking:
+def _execute(run: _Search, tree: Tree, node: Node, children: Sequence[Node]) -> Asking:
     """Run each distinct code once; decide each child's status by the execution's."""
     by_code: dict[str, list[Node]] = {}
     for child in children:
         by_code.setdefault(child.code, []).append(child)
     if not by_code:
         return
+    tree.executions += len(by_code)
     keep = tuple(next((c.node_id for c in same if not c.ends), "") for same in by_code.values())
     outcomes: Sequence[Outcome] = yield Execute(node.node_id, _ran(run, node), tuple(by_code), keep)
     for outcome, same in zip(outcomes, by_code.values(), strict=True):

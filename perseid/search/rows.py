@@ -57,24 +57,67 @@ SEARCHES: Final = {
     "answers": pl.Int64,
     "correct_answers": pl.Int64,
     "difficulty": pl.String,
+    "ended": pl.String,
+    "samples": pl.Int64,
+    "merged": pl.Int64,
+    "refused": pl.Int64,
+    "executions": pl.Int64,
 }
+
+
+SORTED_BY: Final = {"nodes": 2, "texts": 2, "trajectories": 3, "searches": 1}
+PACKED_NODES: Final = 20_000
+
+
+class Rows:
+    """Takes finished trees and keeps their rows alone, packed: a tree need not outlive its search."""
+
+    def __init__(self) -> None:
+        self._packed: dict[str, list[pl.DataFrame]] = {name: [] for name in SORTED_BY}
+        self._trees: list[Tree] = []
+        self._nodes = 0
+
+    def add(self, tree: Tree) -> None:
+        self._trees.append(tree)
+        self._nodes += len(tree.nodes)
+        if self._nodes >= PACKED_NODES:
+            self._pack()
+
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """The four tables of a trajectories artifact, by name; the order of the trees leaves no trace."""
+        self._pack()
+        return {
+            name: pl.concat(parts).sort(parts[0].columns[: SORTED_BY[name]]) for name, parts in self._packed.items()
+        }
+
+    def _pack(self) -> None:
+        for name, frame in _frames(self._trees).items():
+            self._packed[name].append(frame)
+        self._trees, self._nodes = [], 0
 
 
 def tables(trees: Sequence[Tree]) -> dict[str, pl.DataFrame]:
     """The four tables of a trajectories artifact, by name."""
+    rows = Rows()
+    for tree in trees:
+        rows.add(tree)
+    return rows.tables()
+
+
+def _frames(trees: Sequence[Tree]) -> dict[str, pl.DataFrame]:
     nodes = [(tree.problem_id, node) for tree in trees for node in tree.nodes]
     answers = [(tree.problem_id, node) for tree in trees for node in tree.answers()]
     texts = ((p, n.node_id, n.text, n.stdout, n.error) for p, n in nodes if n.parent is not None)
     return {
-        "nodes": _frame(NODES, (_node(*node) for node in nodes), 2),
-        "texts": _frame(TEXTS, texts, 2),
-        "trajectories": _frame(TRAJECTORIES, (_trajectory(*node) for node in answers), 3),
-        "searches": _frame(SEARCHES, (_search(tree) for tree in trees), 1),
+        "nodes": _frame(NODES, (_node(*node) for node in nodes)),
+        "texts": _frame(TEXTS, texts),
+        "trajectories": _frame(TRAJECTORIES, (_trajectory(*node) for node in answers)),
+        "searches": _frame(SEARCHES, (_search(tree) for tree in trees)),
     }
 
 
-def _frame(schema: dict[str, Any], rows: Iterator[tuple[Any, ...]], sorted_by: int) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=schema, orient="row").sort(list(schema)[:sorted_by])
+def _frame(schema: dict[str, Any], rows: Iterator[tuple[Any, ...]]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=schema, orient="row")
 
 
 def _node(problem_id: str, node: Node) -> tuple[Any, ...]:
@@ -95,4 +138,5 @@ def _search(tree: Tree) -> tuple[Any, ...]:
     answers = tree.answers()
     correct = sum(bool(node.correct) for node in answers)
     counts = (tree.rollouts, len(tree.nodes), tree.tokens, len(answers), correct)
-    return (tree.problem_id, tree.solved, *counts, tree.difficulty)
+    work = (tree.ended, tree.samples, tree.merged, tree.refused, tree.executions)
+    return (tree.problem_id, tree.solved, *counts, tree.difficulty, *work)

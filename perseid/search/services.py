@@ -8,12 +8,13 @@ from typing import Protocol
 
 from perseid.engine import Engine, Scorer
 from perseid.sandbox import Execution, State
+from perseid.search.states import MAX_BYTES
 
 
 class Runner(Protocol):
-    """Runs steps. `perseid.sandbox.Sandbox` is one."""
+    """Runs steps; takes calls at any time. `perseid.sandbox.AsyncSandbox` is one."""
 
-    def extend_many(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]: ...
+    async def extend_many(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]: ...
 
 
 class Judge(Protocol):
@@ -26,7 +27,9 @@ class Judge(Protocol):
 class Services:
     """`scorer` is needed when the settings say `ppm`; without `grader` the search is inference.
 
-    `version` names whatever else decides an answer (the sandbox's prelude, the gold): part of a journal's key.
+    version: names whatever else decides an answer (the sandbox's prelude, the gold): part of a journal's key.
+    live_trees: trees under way at once; the others wait for one to end, which bounds memory.
+    state_bytes: how much the interpreter states of open nodes may take.
     """
 
     engine: Engine
@@ -34,16 +37,25 @@ class Services:
     sandbox: Runner
     grader: Judge | None
     version: str = ""
+    live_trees: int = 4096
+    state_bytes: int = MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """How far a run of searches is: trees finished of `total`, solved so far, tokens generated so far."""
+    """How far a run of searches is, the replayed part included.
 
-    done: int
-    total: int
-    solved: int
-    tokens: int
+    done, total: trees. solved: of those done. tokens: generated. executions: programs that were run; reused: those that
+    were not, because the same program had been. in_flight: sequences that the engine is asked for now.
+    """
+
+    done: int = 0
+    total: int = 0
+    solved: int = 0
+    tokens: int = 0
+    executions: int = 0
+    reused: int = 0
+    in_flight: int = 0
 
 
 Progress = Callable[[Update], None]

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-NodeStatus = Literal["open", "answer", "error", "too_deep", "unparsable", "exhausted"]
+NodeStatus = Literal["open", "answer", "error", "too_deep", "unparsable", "exhausted", "refused"]
+Ended = Literal["done", "exhausted", "tokens", "nodes", "seconds", "refused"]
 Difficulty = Literal["easy", "medium", "hard"]
 
 
@@ -75,7 +76,11 @@ class Node:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Tree:
-    """One problem's search. `tokens` counts every generated token, those of merged and dropped samples included."""
+    """One problem's search. `tokens` counts every generated token, those of merged and dropped samples included.
+
+    ended: why it ended: the method had enough (`done`), nothing was left to sample (`exhausted`), a limit of the
+        settings, or the engine refused the question itself. merged: samples equal to a child there is, or dropped.
+    """
 
     problem_id: str
     root: Node
@@ -83,6 +88,11 @@ class Tree:
     rollouts: int = 0
     tokens: int = 0
     solved: bool = False  # a right answer is among them; False as well when nothing is graded
+    ended: Ended = "done"
+    samples: int = 0
+    merged: int = 0
+    refused: int = 0  # samples that the engine would not draw
+    executions: int = 0  # distinct programs that were asked for
 
     @classmethod
     def of(cls, problem_id: str) -> Tree:

@@ -3,15 +3,16 @@
 Does not promise that a text is true: only that it is there.
 """
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import pandera.polars as pa
 import polars as pl
 from pandera.api.polars.types import PolarsData
 
+from perseid.search.tree import Ended, NodeStatus
+
 HASH16: Final = r"^[0-9a-f]{16}$"
 NODE_ID: Final = r"^0(\.[1-9][0-9]*)*$"
-NODE_STATUSES: Final = ("open", "answer", "error", "too_deep", "unparsable", "exhausted")
 EXECUTIONS: Final = (
     *("ok", "error", "timeout", "memory", "output"),
     *("exited", "crashed", "refused", "sandbox_error"),
@@ -75,7 +76,7 @@ class Nodes(Table):
     node_id: str = pa.Field(str_matches=NODE_ID)
     parent_id: str
     depth: int = pa.Field(ge=0)
-    status: str = pa.Field(isin=list(NODE_STATUSES))
+    status: str = pa.Field(isin=list(get_args(NodeStatus)))
     visits: int = pa.Field(ge=0)
     value_sum: float
     q: float = pa.Field(**Q)
@@ -128,7 +129,7 @@ class Trajectories(Table):
 
 
 class Searches(Table):
-    """One row a problem. easy: all answers right; medium: some; hard: none."""
+    """One row a problem. easy: all answers right; medium: some; hard: none. The counts are those of a `Tree`."""
 
     problem_id: str = pa.Field(**Text)
     solved: bool
@@ -138,6 +139,11 @@ class Searches(Table):
     answers: int = pa.Field(ge=0)
     correct_answers: int = pa.Field(ge=0)
     difficulty: str = pa.Field(isin=["easy", "medium", "hard"])
+    ended: str = pa.Field(isin=list(get_args(Ended)))
+    samples: int = pa.Field(ge=0)
+    merged: int = pa.Field(ge=0)
+    refused: int = pa.Field(ge=0)
+    executions: int = pa.Field(ge=0)
 
     class Config:
         unique = ["problem_id"]

@@ -12,7 +12,7 @@ from perseid.experiment import Evaluation
 from perseid.grading import Grader
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, METHOD
 from perseid.problems import Problem, toolbox_source
-from perseid.sandbox import Sandbox
+from perseid.sandbox import AsyncSandbox, Sandbox
 
 SETTINGS = Evaluation(samples=2, max_tokens=64, mcts_problems=1, mcts_rollouts=1, mcts_candidates=2, fresh_instances=3)
 RIGHT = f"# read the numbers\na = numbers(q){END_OF_STEP}# take lcm\nb = lcm(a){END_OF_STEP}# answer\nprint(b)"
@@ -29,13 +29,14 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def by(sandbox: Sandbox) -> Examiner:
-    return Examiner(METHOD, SETTINGS, 0, sandbox, Grader({"lcm-1": "12", "lcm-2": "35"}))
+    return Examiner(METHOD, SETTINGS, 0, AsyncSandbox(sandbox), Grader({"lcm-1": "12", "lcm-2": "35"}))
 
 
 class Writer:
     """A policy that goes on with `text`, a step or all of it, as it is asked."""
 
     weights = "written"
+    concurrency = 0
 
     def __init__(self, text: str) -> None:
         self.text = text

@@ -10,8 +10,9 @@ import pytest
 from perseid.errors import UserError
 from perseid.experiment import Pool, Problems
 from perseid.grading import equivalent
-from perseid.problems import ProblemSet, build, composed_pairs, fresh_instances, teacher
+from perseid.problems import ProblemSet, build, composed_pairs, fresh_instances, teacher, toolbox_source
 from perseid.problems.families import COMPOSITIONS, FAMILIES
+from perseid.sandbox import Sandbox
 
 SHOWN = ("products", "gcd", "chain_sum")
 POOL = Pool(demonstrated=3, undemonstrated=4, composed=2)
@@ -150,3 +151,10 @@ def test_tools_by_hand(question: str, tools: tuple[str, ...], answer: object) ->
 def test_a_tool_refuses_what_it_is_not_made_for() -> None:
     with pytest.raises(ValueError, match="expected whole numbers"):
         teacher.run("Spell backward: sun", ("word", "gcd"))
+
+
+def test_a_program_cannot_make_an_answer_of_an_address() -> None:
+    with Sandbox(prelude=toolbox_source()) as sandbox:
+        for name in ("id", "hash"):
+            execution = sandbox.run(f"a = {name}([1])\nprint(a)")
+            assert (execution.status, execution.error) == ("error", "ValueError: an address is no data")

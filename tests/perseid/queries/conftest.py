@@ -43,11 +43,12 @@ def tree(problem_id: str, steps: Mapping[str, tuple[float, bool | None]], prior:
     names = {True: {"p1": T1, "p3": T3}.get(problem_id), False: problem_id[1] * 15 + "f"}
     right_ones = sum(right for _, right in leaves)
     difficulty = "easy" if right_ones else "hard"
+    work = ("done", len(nodes), 0, 0, len(nodes))
     return {
         "nodes": nodes,
         "texts": [(problem_id, node, f"[{node}]", "", "") for node in steps],
         "trajectories": [(names[r], problem_id, n, "7", r, 0.5, 0.5, n.count("."), 10, 1) for n, r in leaves],
-        "searches": [(problem_id, bool(right_ones), 4, len(nodes), 20, len(leaves), right_ones, difficulty)],
+        "searches": [(problem_id, bool(right_ones), 4, len(nodes), 20, len(leaves), right_ones, difficulty, *work)],
     }
 
 

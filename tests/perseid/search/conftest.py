@@ -1,7 +1,9 @@
 """A toy world: problems, a scripted policy, a scorer and an in-process interpreter that stands in for the sandbox."""
 
+import asyncio
 import contextlib
 import io
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from models.engines.scripted import Choices, ScriptedEngine
+from perseid.engine import Completion, Generate
 from perseid.grading import Grader
 from perseid.problems.problem import Problem
 from perseid.sandbox import Execution, State
@@ -34,7 +37,7 @@ class Interpreter:
     ran: int = 0
     failing_at: int = -1
 
-    def extend_many(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]:
+    async def extend_many(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]:
         return [self._extend(state or State(), code) for state, code in pairs]
 
     def _extend(self, state: State, code: str) -> tuple[Execution, State]:
@@ -56,6 +59,43 @@ class Interpreter:
 
 def _execution(status: str, stdout: str, error: str | None) -> Execution:
     return Execution(status, stdout, error, 0.0, 0.0, None, 0, False, "fast")  # type: ignore[arg-type]
+
+
+@dataclass
+class Late:
+    """A service whose answers come in an order of their own: each call waits a few turns of the loop, drawn by chance.
+
+    Over an engine it batches continuously: calls of any trees are under way together.
+    """
+
+    service: object
+    seed: int = 0
+    concurrency: int = 16
+    under_way: int = 0
+    most: int = 0  # sequences asked for at once
+
+    def __post_init__(self) -> None:
+        self.draw = random.Random(self.seed)
+        self.weights = getattr(self.service, "weights", "")
+
+    async def _wait(self) -> None:
+        for _ in range(self.draw.randrange(6)):
+            await asyncio.sleep(0)
+
+    async def generate(self, requests: Sequence[Generate]) -> list[Completion]:
+        self.under_way += len(requests)
+        self.most = max(self.most, self.under_way)
+        await self._wait()
+        self.under_way -= len(requests)
+        return await self.service.generate(requests)  # type: ignore[attr-defined, no-any-return]
+
+    async def score(self, prefixes: Sequence[str]) -> list[float]:
+        await self._wait()
+        return await self.service.score(prefixes)  # type: ignore[attr-defined, no-any-return]
+
+    async def extend_many(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]:
+        await self._wait()
+        return await self.service.extend_many(pairs)  # type: ignore[attr-defined, no-any-return]
 
 
 @dataclass(frozen=True)
@@ -81,6 +121,11 @@ class Toy:
 
     def interpreter(self, failing_at: int = -1) -> Interpreter:
         return Interpreter(failing_at=failing_at)
+
+    def late(self, count: int, seed: int = 0, **replaced: object) -> Services:
+        """Services of which none answers in order."""
+        late = {"engine": Late(self.engine, seed), "scorer": Late(self.scorer, seed + 1)}
+        return self.services(count, **{**late, "sandbox": Late(Interpreter(), seed + 2), **replaced})
 
     def services(self, count: int, **replaced: object) -> Services:
         parts = {

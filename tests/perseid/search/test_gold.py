@@ -84,6 +84,10 @@ class Listening:
     def weights(self) -> str:
         return str(self.service.weights)
 
+    @property
+    def concurrency(self) -> int:
+        return int(self.service.concurrency)
+
     async def generate(self, requests: Any) -> Any:
         self.seen.texts += map(repr, requests)
         return await self.service.generate(requests)
@@ -92,9 +96,9 @@ class Listening:
         self.seen.texts += prefixes
         return await self.service.score(prefixes)
 
-    def extend_many(self, pairs: Any) -> Any:
+    async def extend_many(self, pairs: Any) -> Any:
         self.seen.texts += map(repr, pairs)
-        return self.service.extend_many(pairs)
+        return await self.service.extend_many(pairs)
 
 
 def test_nothing_that_services_or_selection_get_depends_on_what_the_gold_is(toy: Any) -> None:

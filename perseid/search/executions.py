@@ -1,0 +1,84 @@
+"""Runs a tree's steps from where its nodes' interpreters stand, and the same program once.
+
+Identical (prefix, program) requests, of any trees and at any time, share one execution; only the outcome is
+remembered, so a node that needs the interpreter's state after a shared one gets it made again when it is expanded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+from perseid.sandbox import State
+from perseid.search.requests import Execute, Outcome
+from perseid.search.services import Runner, SandboxFailure
+from perseid.search.states import States
+
+REMEMBERED: Final = 65_536  # outcomes
+Program = tuple[tuple[str, ...], str]  # prefix and code
+
+
+class Executions:
+    """`answer` a tree's request; `drop` the tree when it ends. Raises `SandboxFailure` when the sandbox fails."""
+
+    def __init__(self, sandbox: Runner, states: States) -> None:
+        self._sandbox, self._states = sandbox, states
+        self._known: OrderedDict[Program, asyncio.Future[Outcome]] = OrderedDict()
+        self.run, self.reused = 0, 0
+
+    async def answer(self, tree: int, request: Execute) -> list[Outcome]:
+        known: list[asyncio.Future[Outcome]] = []
+        fresh: list[tuple[str, str, asyncio.Future[Outcome]]] = []
+        for code, keep in zip(request.codes, request.keep, strict=True):
+            future = self._known.get((request.prefix, code))
+            if future is None:
+                future = asyncio.get_running_loop().create_future()
+                self._remember((request.prefix, code), future)
+                fresh.append((code, keep, future))
+            known.append(future)
+        self.run += len(fresh)
+        self.reused += len(known) - len(fresh)
+        if fresh:
+            await self._run(tree, request, fresh)
+        return [future.result() if future.done() else await future for future in known]
+
+    def drop(self, tree: int) -> None:
+        self._states.drop(tree)
+
+    async def _run(
+        self, tree: int, request: Execute, fresh: Sequence[tuple[str, str, asyncio.Future[Outcome]]]
+    ) -> None:
+        try:
+            state = self._states.take(tree, request.parent) or await self._rebuilt(request)
+            results = await self._extend([(state, code) for code, _, _ in fresh])
+        except BaseException:
+            for code, _, future in fresh:
+                self._known.pop((request.prefix, code), None)
+                future.cancel()
+            raise
+        for (_, keep, future), (outcome, after) in zip(fresh, results, strict=True):
+            future.set_result(outcome)
+            if keep and outcome.status == "ok":
+                self._states.put(tree, keep, after)
+
+    async def _rebuilt(self, request: Execute) -> State:
+        """The parent's state where none is held: the root's, one forgotten, all of them after a replay."""
+        [(outcome, state)] = await self._extend([(State.of(*request.prefix[:-1]), request.prefix[-1])])
+        if outcome.status != "ok":
+            raise SandboxFailure(f"steps that ran no longer do: {outcome.error}")
+        return state
+
+    async def _extend(self, pairs: Sequence[tuple[State, str]]) -> list[tuple[Outcome, State]]:
+        results = []
+        for execution, state in await self._sandbox.extend_many(pairs):
+            if execution.status == "sandbox_error":
+                raise SandboxFailure(f"the sandbox failed: {execution.error}")
+            results.append((Outcome(execution.status, execution.stdout, execution.error or "", execution.tier), state))
+        return results
+
+    def _remember(self, program: Program, outcome: asyncio.Future[Outcome]) -> None:
+        self._known[program] = outcome
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
