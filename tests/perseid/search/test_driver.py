@@ -80,21 +80,21 @@ def test_no_more_trees_live_than_are_allowed_and_each_is_handed_over_as_it_ends(
 
 
 def test_memory_does_not_grow_with_the_trees_that_are_done(toy: Any) -> None:
-    """Of 2,000 trees at most eight are alive: the objects that exist do not depend on how many were searched."""
-    counts = {}
-    for total in (200, 2000):
-        alive: list[int] = []
+    """Of 2,000 trees at most eight are alive, and no node of any other."""
+    alive: list[int] = []
+    sizes: list[int] = []
 
-        def count(tree: Tree, alive: list[int] = alive) -> None:
-            if int(tree.problem_id[1:]) % 100 == 99:
-                gc.collect()
-                alive.append(sum(isinstance(thing, Node) for thing in gc.get_objects()))
+    def count(tree: Tree) -> None:
+        sizes.append(len(tree.nodes))
+        if len(sizes) % 100 == 0:
+            gc.collect()
+            alive.append(sum(isinstance(thing, Node) for thing in gc.get_objects()))
 
-        services = replace(toy.late(total), live_trees=8, grader=Grader(toy.gold(total)))
-        settings = Search(candidates=2, rollouts=2, max_depth=3)
-        drive(toy.problems(total), METHOD, settings, 7, services, count)
-        counts[total] = max(alive)
-    assert counts[2000] <= 1.5 * counts[200]
+    services = replace(toy.late(2000), live_trees=8)
+    settings = Search(candidates=2, rollouts=2, max_depth=3)
+    drive(toy.problems(2000), METHOD, settings, 7, services, count)
+    assert (len(sizes), len(alive)) == (2000, 20)
+    assert max(alive) <= 8 * max(sizes)
 
 
 def test_equal_programs_after_equal_prefixes_are_run_once_and_counted(toy: Any) -> None:
