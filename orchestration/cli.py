@@ -199,13 +199,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 def explained(error: BaseException) -> int:
     """The exit status of what ended a command. What the user cannot mend is raised again, with its trace."""
-    import click
-
     if isinstance(error, KeyboardInterrupt | typer.Abort) or type(error).__name__ in INTERRUPTS:
         return failed("interrupted; the same command goes on from here", INTERRUPTED)
-    if isinstance(error, click.ClickException):
-        error.show()
-        return error.exit_code
+    if isinstance(error, Exception) and hasattr(error, "exit_code") and hasattr(error, "show"):
+        error.show()  # a mistake in the command line: typer's own exceptions have no public base
+        return int(error.exit_code)
     if isinstance(error, UserError) or type(error).__name__ == "SandboxUnavailable":
         return failed(str(error), 2)
     if full := disk_full(error):
