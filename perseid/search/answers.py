@@ -19,7 +19,7 @@ ENDED: Final = "X"  # not an answer: the driver ended the tree, and why
 def digest(request: Request) -> int:
     """32 bits over what is asked: a replayed answer must have been the answer to this."""
     match request:
-        case Propose(prompt, seeds, sampling):
+        case Propose(prompt, seeds, sampling, _):
             parts = [prompt, repr(sampling), *map(str, seeds)]
         case Execute(_, prefix, codes):
             parts = [*prefix, *codes]
@@ -33,7 +33,7 @@ def digest(request: Request) -> int:
 def encoded(request: Request, answers: Sequence[Any]) -> Any:
     """The answers as JSON holds them."""
     match request:
-        case Propose(_, _, sampling):
+        case Propose(_, _, sampling, _):
             stops = [sampling.stop.index(a.stop) if a.stop in sampling.stop else a.stop for a in answers]
             columns = [[a.text for a in answers], stops, [a.num_tokens for a in answers]]
             return [*columns, [a.refusal for a in answers]] if any(a.refusal for a in answers) else columns
@@ -47,7 +47,7 @@ def encoded(request: Request, answers: Sequence[Any]) -> Any:
 def decoded(request: Request, recorded: Any) -> list[Any]:
     """The inverse of `encoded`."""
     match request:
-        case Propose(_, _, sampling):
+        case Propose(_, _, sampling, _):
             texts, numbers, *rest = recorded
             stops = [sampling.stop[n] if isinstance(n, int) else n for n in numbers]
             return [Completion(*row) for row in zip(texts, stops, *rest, strict=True)]

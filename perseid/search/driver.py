@@ -1,7 +1,7 @@
 """Drives thousands of searches at once: each tree asks for itself, and every answer is journaled before it is used.
 
 An engine that batches continuously (`concurrency` above 0) is kept full: proposals of all trees wait in one queue, the
-tree that has been answered least goes first, which gives every tree a fair share and lets the last ones end together;
+least advanced tree goes first (in rollouts, then in proposals), so that all get their share and end together;
 executions, scores and grades run meanwhile. No tree waits for another.
 
 An engine that takes one call at a time is called when nothing else is under way, with the proposals of every live
@@ -38,7 +38,7 @@ from perseid.search.tree import Tree
 
 VERSION: Final = "2"  # part of the journal's key
 Finished = Callable[[Tree], None]
-AHEAD: Final = 1.5  # sequences asked for at once, in the engine's `concurrency`: its queue never runs dry
+AHEAD: Final = 4  # sequences asked for at once, by `concurrency`: half of those are done and wait for a longer sibling
 
 
 @dataclass(slots=True, eq=False)
@@ -159,7 +159,7 @@ class _Driver:
         self._total, self._limit_s, self._services = total, limit_s, services
         self._finished, self._journal, self._progress = finished, journal, progress
         self._executions = Executions(services.sandbox, States(services.state_bytes))
-        self._proposals: list[tuple[int, int, _Live]] = []  # a heap: least answered first
+        self._proposals: list[tuple[int, int, int, _Live]] = []  # a heap: least advanced first
         self._scores: list[_Live] = []
         self._live = self._done = self._solved = self._tokens = self._in_flight = 0
         self._under_way = dict.fromkeys(KIND, 0)  # calls, by kind
@@ -217,8 +217,8 @@ class _Driver:
                     self._journal.append([(live.index, ENDED, 0, "seconds")])
                 live.end("seconds")
                 self._end(live)
-            case Propose():
-                heapq.heappush(self._proposals, (live.proposals, live.index, live))
+            case Propose() as request:
+                heapq.heappush(self._proposals, (request.rollout, live.proposals, live.index, live))
             case Execute() as request:
                 self._call([live], self._execute(live, request))
             case Score():
@@ -243,9 +243,9 @@ class _Driver:
             self._call(batch, self._score(batch))
         if not whole:
             while self._proposals and self._in_flight < AHEAD * self._services.engine.concurrency:
-                self._propose([heapq.heappop(self._proposals)[2]])
+                self._propose([heapq.heappop(self._proposals)[-1]])
         elif self._proposals and not self._tasks:
-            self._propose(sorted((live for _, _, live in self._proposals), key=lambda live: live.index))
+            self._propose(sorted((live for *_, live in self._proposals), key=lambda live: live.index))
             self._proposals = []
 
     def _propose(self, trees: Sequence[_Live]) -> None:

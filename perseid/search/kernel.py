@@ -125,7 +125,7 @@ def _propose(run: _Search, tree: Tree, node: Node) -> Generator[Request, Any, li
     numbers = range(node.samples, node.samples + width)
     seeds = tuple(derived_seed(run.seed, tree.problem_id, node.node_id, number) for number in numbers)
     prompt = run.method.prompt(run.problem.question, _response(node))
-    completions: Sequence[Completion] = yield Propose(prompt, seeds, run.method.sampling(run.settings))
+    completions: Sequence[Completion] = yield Propose(prompt, seeds, run.method.sampling(run.settings), tree.rollouts)
     taken = [completion for completion in completions if not completion.refusal]
     node.samples += width
     tree.samples += len(taken)

@@ -20,11 +20,12 @@ from perseid.engine import Sampling
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Continue `prompt` once a seed."""
+    """Continue `prompt` once a seed. `rollout` (from 1) says how far the search is: drivers balance by it."""
 
     prompt: str
     seeds: tuple[int, ...]
     sampling: Sampling
+    rollout: int = 1
 
 
 @dataclass(frozen=True, slots=True)
