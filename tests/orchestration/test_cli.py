@@ -26,6 +26,13 @@ def refused(*arguments: str) -> str:
     return done.stderr
 
 
+def test_a_misspelt_option_or_command_is_named_with_what_to_do() -> None:
+    for arguments, named in ((("status", "smoke", "--sede", "1"), "--sede"), (("evolv",), "evolv")):
+        done = run(*arguments)
+        assert (done.returncode, named in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+        assert "--help" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [

@@ -1,4 +1,5 @@
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -133,37 +134,65 @@ def test_a_full_disk_is_one_clear_error_and_the_journal_goes_on_when_there_is_ro
 
 
 CHILD = """
-import sys, time
+import asyncio, sys
 sys.path.insert(0, {root!r})
-from tests.perseid.search.conftest import Toy
+from dataclasses import dataclass, replace
+from tests.perseid.search.conftest import Late, Toy
 from perseid.experiment import Search
 from perseid.methods.rstar_math import METHOD
 from perseid.search import run_searches, tables
 
 class Slow:
     weights = "scripted"
-    concurrency = 0
+    concurrency = {concurrency}
     async def generate(self, requests):
-        time.sleep(0.01)
+        await asyncio.sleep(0.01 if self.concurrency == 0 else 0.002)
         return await Toy().engine.generate(requests)
 
 settings = Search(candidates=3, rollouts=4, max_depth=4, ppm=True)
-trees = run_searches(Toy().problems(4), METHOD, settings, 0, Toy().services(4, engine=Slow()), {journal!r})
-print(sum(len(tree.nodes) for tree in trees))
+services = replace(Toy().late(4), engine=Slow())
+try:
+    trees = run_searches(Toy().problems(4), METHOD, settings, 0, services, {journal!r})
+except KeyboardInterrupt:
+    print("interrupted")
+else:
+    print(sum(len(tree.nodes) for tree in trees))
 """
 
 
+def stopped(journal: Path, concurrency: int, after_bytes: int, how: signal.Signals) -> tuple[bool, str]:
+    """The signal once the child's journal holds so many bytes: whether it still ran, and its last word."""
+    code = CHILD.format(root=str(Path(__file__).parents[3]), journal=str(journal), concurrency=concurrency)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+        while child.poll() is None and (not journal.exists() or journal.stat().st_size < after_bytes):
+            time.sleep(0.001)
+        ran = child.poll() is None
+        child.send_signal(how)
+        return ran, child.communicate()[0].strip()
+
+
 @pytest.mark.slow
-def test_a_run_killed_at_any_moment_goes_on_to_the_same_trees(toy: Any, tmp_path: Path) -> None:
-    whole = searched(toy, tmp_path / "whole")
-    root, kills = str(Path(__file__).parents[3]), 0
-    for delay_s in (0.005, 0.02, 0.05, 0.1):
-        path = tmp_path / f"killed {delay_s}"
-        with subprocess.Popen([sys.executable, "-c", CHILD.format(root=root, journal=str(path))]) as child:
-            while not path.exists() and child.poll() is None:
-                time.sleep(0.001)
-            time.sleep(delay_s)
-            kills += child.poll() is None
-            child.send_signal(signal.SIGKILL)
+@pytest.mark.parametrize("concurrency", [0, 4])
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_trees(toy: Any, tmp_path: Path, concurrency: int) -> None:
+    whole, kills = searched(toy, tmp_path / "whole"), 0
+    size = (tmp_path / "whole").stat().st_size
+    draw = random.Random(concurrency)
+    for number in range(6):
+        path = tmp_path / f"killed {number}"
+        ran, _ = stopped(path, concurrency, draw.randrange(1, size), signal.SIGKILL)
+        kills += ran
         assert searched(toy, path) == whole
     assert kills > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("concurrency", [0, 4])
+def test_an_interrupted_run_ends_at_once_and_keeps_what_was_answered(
+    toy: Any, tmp_path: Path, concurrency: int
+) -> None:
+    whole = searched(toy, tmp_path / "whole")
+    ran, word = stopped(tmp_path / "j", concurrency, 400, signal.SIGINT)
+    assert (ran, word) == (True, "interrupted")
+    kept = (tmp_path / "j").read_bytes()
+    assert searched(toy, tmp_path / "j") == whole
+    assert (tmp_path / "j").read_bytes()[: len(kept)] == kept
