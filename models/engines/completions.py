@@ -1,0 +1,240 @@
+"""What is said to an OpenAI-compatible completions endpoint, and what its answers mean.
+
+Text, stop string and number of tokens mean what they mean for the transformers engine. vLLM is therefore told to add no
+token to the prompt, to show special tokens, to use no default of the model's (`generation_config.json`), and not to end
+at the model's own end-of-sequence token: a stop string that is that token is then met as text, and `stop_reason` names
+it. Two differences remain: vLLM also stops where ordinary tokens spell a stop string, and it drops a last character
+whose bytes the length limit cut.
+
+An answer is whole and of the right types, or it is a `Failed`, which another endpoint or another time may mend. What
+no retry mends is a `UserError`: a wrong key or address, a model that is not there, a request that the server does not
+understand. One thing is the request's own fault and is answered by a refusal: a prompt that leaves no room in the
+context. The key is sent as bearer and shown nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, Field, ValidationError
+
+from perseid.engine import Completion, Generate
+from perseid.errors import UserError
+
+try:
+    import aiohttp
+    from aiohttp import ClientSession
+except ImportError as missing:
+    raise UserError("engine", "kind", "expected aiohttp for kind server: pip install aiohttp") from missing
+
+IDLE_S: Final = 2.0  # a connection is not used again after; uvicorn closes its own after 5
+CONNECT_S: Final = 10.0
+SAID: Final = 300  # characters of a server's message that are passed on
+COMPLAINTS: Final = (400, 413, 422)  # about a request
+NEVER: Final = (401, 403, 404)  # about the key, the address or the model
+TOO_LONG: Final = re.compile(r"context (length|window|size)|too (long|large|many tokens)|max_model_len", re.IGNORECASE)
+M = TypeVar("M", bound=BaseModel)
+
+
+class Failed(Exception):
+    """A request failed for a reason that another endpoint or another time may not have; rest_s: the pause asked for."""
+
+    def __init__(self, why: str, rest_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.rest_s = rest_s
+
+
+class Served(BaseModel, strict=True):
+    """A model that an endpoint lists; `root` is where vLLM read it from."""
+
+    id: str
+    root: str | None = None
+
+
+class Choice(BaseModel, strict=True):
+    """One text, how it ended, and vLLM's word for what ended it."""
+
+    text: str
+    finish_reason: Literal["stop", "length"]
+    stop_reason: str | int | None = None
+
+
+class _Listed(BaseModel, strict=True):
+    data: list[Served]
+
+
+class _Usage(BaseModel, strict=True):
+    completion_tokens: int = Field(ge=0)
+
+
+class _Answer(BaseModel, strict=True):
+    model: str
+    choices: list[Choice] = Field(min_length=1, max_length=1)
+    usage: _Usage
+
+
+class _Counted(BaseModel, strict=True):
+    count: int
+    max_model_len: int
+
+
+@dataclass(frozen=True)
+class Client:
+    """Talks to endpoints, each named by its base URL, of the model `model`. `exact`: it must answer in that name."""
+
+    session: ClientSession
+    model: str
+    exact: bool
+    key: str
+
+    async def served(self, url: str) -> list[Served]:
+        """The models that a living endpoint lists. Raises `Failed`, `UserError`."""
+        _, listed = await self._send("GET", url, "/models")
+        models = _read(_Listed, listed).data
+        await self._send("GET", _root(url), "/health", absent=404)
+        return models
+
+    async def complete(self, url: str, request: Generate) -> Completion:
+        """What the endpoint answers to `request`, or a refusal. Raises `Failed`, `UserError`."""
+        body = asked(request, self.model)
+        status, content = await self._send("POST", url, "/completions", body)
+        if status in COMPLAINTS:
+            room, why = await self._room(url, request.prompt, self._said(content))
+            if why:
+                return Completion("", "", 0, refusal=why)
+            if 0 < room < request.sampling.max_tokens:
+                status, content = await self._send("POST", url, "/completions", {**body, "max_tokens": room})
+        if status in COMPLAINTS:
+            raise _never(url, f"POST /completions answers {status}: {self._said(content)}")
+        answer = _read(_Answer, content)
+        if self.exact and answer.model != self.model:
+            raise Failed(f"answered as model {answer.model}, not {self.model}")
+        choice = answer.choices[0]
+        stop = stop_met(choice, request.sampling.stop)
+        if stop is None:
+            found = f"a text ended, stop_reason {choice.stop_reason!r}, asked to end at {request.sampling.stop}"
+            raise _never(url, f"{found}: expected vLLM's stop_reason to name the stop string")
+        return Completion(choice.text, stop, answer.usage.completion_tokens)
+
+    async def _room(self, url: str, prompt: str, said: str) -> tuple[int, str]:
+        """Tokens that the context leaves after `prompt`, 0 if unknown, and why there are none, "" if that is not so.
+
+        vLLM refuses a prompt whose limit passes the context, where the transformers engine ends with the context.
+        """
+        body = {"model": self.model, "prompt": prompt, "add_special_tokens": False}
+        status, content = await self._send("POST", _root(url), "/tokenize", body, absent=404)
+        if status != 200:
+            return 0, said if TOO_LONG.search(said) else ""
+        counted = _read(_Counted, content)
+        room = counted.max_model_len - counted.count
+        why = f"a prompt of {counted.count} tokens leaves no room in the context of {counted.max_model_len}"
+        return room, "" if room > 0 else why
+
+    async def _send(self, method: str, url: str, path: str, body: object = None, absent: int = 0) -> tuple[int, bytes]:
+        """Status and content: 200, a complaint about the request, or `absent`, a status that is no mistake here."""
+        try:
+            async with self.session.request(method, url + path, json=body, allow_redirects=False) as response:
+                status, content = response.status, await response.read()
+                rest_s = _seconds(response.headers.get("Retry-After", ""))
+        except TimeoutError:
+            raise Failed(f"{method} {path}: no answer in time") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise Failed(f"{method} {path}: {type(error).__name__}: {self._said(str(error).encode())}") from None
+        if status in (200, absent) or (status in COMPLAINTS and body is not None):
+            return status, content
+        why = f"{method} {path} answers {status}: {self._said(content)}"
+        if status in NEVER:
+            raise _never(url, why)
+        raise Failed(why, rest_s)
+
+    def _said(self, content: bytes) -> str:
+        """A server's message, short, on one line and without the key, which it may repeat."""
+        try:
+            message = json.loads(content)["error"]["message"]
+        except (ValueError, TypeError, KeyError):
+            message = content.decode(errors="replace")
+        line = " ".join(str(message).split())
+        return (line.replace(self.key, "***") if self.key else line)[:SAID] or "nothing more"
+
+
+def session(connections: int, timeout_s: float, key: str) -> ClientSession:
+    """Connections for a `Client`; to be made and closed on the event loop that uses it."""
+    return ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=IDLE_S),
+        timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S),
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+def asked(request: Generate, model: str) -> dict[str, object]:
+    """The body of a completions request. What it sets beyond the sampling would else come from the served model."""
+    sampling = request.sampling
+    return {
+        "model": model,
+        "prompt": request.prompt,
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "seed": request.seed % 2**63,
+        "stop": list(sampling.stop),
+        "n": 1,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "repetition_penalty": 1.0,
+        "top_k": -1,
+        "min_p": 0.0,
+        "ignore_eos": True,
+        "add_special_tokens": False,
+        "skip_special_tokens": False,
+        "spaces_between_special_tokens": False,
+        "include_stop_str_in_output": False,
+    }
+
+
+def stop_met(choice: Choice, stops: Sequence[str]) -> str | None:
+    """The stop string that ended a text, "" for the length limit, None where the answer does not say.
+
+    Without the field `stop_reason`, a single stop string is the one. Where it is null, vLLM met the model's own end of
+    sequence, which it was told to ignore.
+    """
+    if choice.finish_reason == "length":
+        return ""
+    if "stop_reason" not in choice.model_fields_set and len(stops) == 1:
+        return stops[0]
+    return choice.stop_reason if isinstance(choice.stop_reason, str) and choice.stop_reason in stops else None
+
+
+def _read(model: type[M], content: bytes) -> M:
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "body"
+        raise Failed(f"malformed answer: {where}: {first['msg']}") from None
+
+
+def _never(url: str, why: str) -> UserError:
+    return UserError("engine", "endpoints", f"expected {url} to serve completions; {why}")
+
+
+def _root(url: str) -> str:
+    """Where vLLM's own routes are: beside the OpenAI-compatible ones."""
+    return url.removesuffix("/v1")
+
+
+def _seconds(retry_after: str) -> float:
+    return float(retry_after[:6]) if retry_after.isdecimal() else 0.0
+
+
+def checked(url: str) -> str:
+    """`url` if it can be a base URL; it is shown in errors, so it holds no secret. Raises `UserError`."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
+        raise UserError("engine", "endpoints", "expected URLs like http://127.0.0.1:8000/v1, without a key or password")
+    return url.rstrip("/")
