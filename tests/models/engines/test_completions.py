@@ -1,0 +1,56 @@
+import pytest
+
+from models.engines.completions import Choice, asked, checked, stop_met
+from perseid.engine import Generate, Sampling
+
+
+def choice(**fields: object) -> Choice:
+    return Choice.model_validate({"text": "", "finish_reason": "stop", **fields})
+
+
+@pytest.mark.parametrize(
+    ("found", "stops", "stop"),
+    [
+        ({"stop_reason": "b"}, ("a", "b"), "b"),
+        ({"stop_reason": None, "finish_reason": "length"}, ("a", "b"), ""),
+        ({"finish_reason": "length"}, ("a",), ""),
+        ({}, ("a",), "a"),
+        ({}, ("a", "b"), None),
+        ({}, (), None),
+        ({"stop_reason": None}, ("a",), None),
+        ({"stop_reason": 7}, ("a",), None),
+        ({"stop_reason": "c"}, ("a",), None),
+    ],
+)
+def test_the_stop_string_is_what_the_answer_says_and_never_a_guess(
+    found: dict[str, object], stops: tuple[str, ...], stop: str | None
+) -> None:
+    assert stop_met(choice(**found), stops) == stop
+
+
+def test_a_request_says_all_that_decides_its_answer() -> None:
+    sampling = Sampling(temperature=0.5, top_p=0.9, max_tokens=7, stop=("a", "b"))
+    assert asked(Generate("p", 2**63 + 5, sampling), "m") == {
+        "model": "m",
+        "prompt": "p",
+        "max_tokens": 7,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "seed": 5,
+        "stop": ["a", "b"],
+        "n": 1,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "repetition_penalty": 1.0,
+        "top_k": -1,
+        "min_p": 0.0,
+        "ignore_eos": True,
+        "add_special_tokens": False,
+        "skip_special_tokens": False,
+        "spaces_between_special_tokens": False,
+        "include_stop_str_in_output": False,
+    }
+
+
+def test_a_base_url_needs_no_care_for_its_last_slash() -> None:
+    assert checked("https://host:8000/v1/") == "https://host:8000/v1"

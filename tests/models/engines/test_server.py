@@ -1,0 +1,543 @@
+"""Against a small real HTTP server on loopback that answers by rule, and fails as it is told."""
+
+import asyncio
+import contextlib
+import importlib.util
+import json
+import random
+import re
+import socket
+import struct
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.checkpoint import weights_hash
+from models.engines import opened
+from models.engines.scripted import Choices, ScriptedEngine
+from models.engines.server import KEY, ServerEngine
+from perseid.engine import Completion, EngineFailure, Generate, Sampling
+from perseid.errors import UserError
+from perseid.experiment import Engine, Search
+from perseid.methods.rstar_math import METHOD
+from perseid.search import run_searches, tables
+
+STEP, ANSWER = "<|end_of_step|>", "<|end_of_answer|>"
+SAMPLING = Sampling(max_tokens=16, stop=(STEP, ANSWER))
+REQUESTS = [Generate(f"prompt {i % 5}", 2**63 + i, SAMPLING) for i in range(40)]
+Headers = dict[str, str]
+
+
+def options(prompt: str) -> list[tuple[str, str]]:
+    return [(f"{prompt} é", STEP), ("two words", ANSWER), ("cut \n short", "")]
+
+
+def rule(prompt: str, seed: int) -> Completion:
+    """What the fake server answers: the seed comes to it without its highest bit."""
+    return Choices(options)(prompt, seed % 2**63)
+
+
+WANTED = [rule(request.prompt, request.seed) for request in REQUESTS]
+
+
+class FakeServer:
+    """Answers completions by `rule`; `fate(number)` says what becomes of the request of that number."""
+
+    def __init__(self, model: str) -> None:
+        self.model, self.root, self.rule = model, "/weights", rule
+        self.fate: Callable[[int], str] = lambda number: "answer"
+        self.asked: list[dict[str, Any]] = []
+        self.headers: list[Headers] = []
+        self.fates: Counter[str] = Counter()
+        self.under_way = self.most = 0
+        self.healthy, self.tokenizes, self.context = True, True, 100
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+
+    def live(self) -> None:
+        async def live() -> None:
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=1024)
+
+        self._do(live())
+
+    def die(self) -> None:
+        """Nothing listens, and every connection is reset."""
+
+        async def die() -> None:
+            if self._server is not None:
+                self._server.close()
+                self._server = None
+            for writer in self._writers:
+                self._reset(writer)
+
+        self._do(die())
+
+    def later(self, delay_s: float, do: Callable[[], None]) -> None:
+        threading.Timer(delay_s, do).start()
+
+    def end(self) -> None:
+        async def end() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        self.die()
+        self._do(end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _do(self, work: Any) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    @staticmethod
+    def _reset(writer: asyncio.StreamWriter) -> None:
+        plug = writer.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            while True:
+                first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+                headers = {line.split(":")[0].lower(): line.split(":", 1)[1].strip() for line in lines}
+                body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or "null")
+                await self._answer(first.split()[1], headers, body, reader, writer)
+        except (asyncio.IncompleteReadError, OSError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _answer(
+        self, path: str, headers: Headers, body: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.headers.append(headers)
+        if path == "/v1/models":
+            return self._say(writer, 200, {"object": "list", "data": [{"id": self.model, "root": self.root}]})
+        if path == "/health":
+            return self._say(writer, 200 if self.healthy else 503, {})
+        if path == "/tokenize":
+            count = len(body["prompt"].split())
+            found = {"count": count, "max_model_len": self.context, "tokens": [0] * count}
+            return self._say(writer, 200, found) if self.tokenizes else self._say(writer, 404, {})
+        self.asked.append(body)
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            fate = self.fate(len(self.asked))
+            self.fates[fate] += 1
+            await (reader.read(1) if fate == "hang" else self._meet(fate, body, writer))
+        finally:
+            self.under_way -= 1
+
+    async def _meet(self, fate: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        found = self.rule(body["prompt"], body["seed"])
+        choice = {"index": 0, "text": found.text, "finish_reason": "stop" if found.stop else "length"}
+        choice["stop_reason"] = found.stop or None
+        answer: dict[str, Any] = {"model": body["model"], "choices": [choice]}
+        answer["usage"] = {"prompt_tokens": 3, "completion_tokens": found.num_tokens}
+        if body["model"] != self.model:
+            fate = "404"
+        elif len(body["prompt"].split()) + body["max_tokens"] > self.context:
+            fate = "too long"
+        match fate:
+            case "answer":
+                self._say(writer, 200, answer)
+            case "slow":
+                await asyncio.sleep(0.05)
+                self._say(writer, 200, answer)
+            case "close":
+                writer.close()
+            case "reset":
+                self._reset(writer)
+            case "half":
+                whole = self._message(200, json.dumps(answer).encode())
+                writer.write(whole[: len(whole) - 20])
+                await asyncio.sleep(0.01)
+                self._reset(writer)
+            case "garbage":
+                writer.write(self._message(200, b"<html>hello</html>"))
+            case "no http":
+                writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+                writer.close()
+            case "no usage":
+                self._say(writer, 200, {"model": self.model, "choices": [choice]})
+            case "wrong type":
+                self._say(writer, 200, {**answer, "choices": [{**choice, "text": 7}]})
+            case "two choices":
+                self._say(writer, 200, {**answer, "choices": [choice, choice]})
+            case "aborted":
+                self._say(writer, 200, {**answer, "choices": [{**choice, "finish_reason": "abort"}]})
+            case "another model":
+                self._say(writer, 200, {**answer, "model": "another"})
+            case "no reason":
+                del choice["stop_reason"]
+                self._say(writer, 200, answer)
+            case "end of sequence":
+                self._say(
+                    writer, 200, {**answer, "choices": [{**choice, "finish_reason": "stop", "stop_reason": None}]}
+                )
+            case "too long":
+                self._error(writer, 400, f"This model's maximum context length is {self.context} tokens.")
+            case "busy":
+                writer.write(self._message(429, b"{}", "retry-after: 1\r\n"))
+            case status:
+                self._error(writer, int(status), f"you sent {self.headers[-1].get('authorization', 'no key')}")
+
+    def _error(self, writer: asyncio.StreamWriter, status: int, message: str) -> None:
+        self._say(writer, status, {"error": {"message": message, "type": "x", "param": None, "code": status}})
+
+    def _say(self, writer: asyncio.StreamWriter, status: int, body: object) -> None:
+        writer.write(self._message(status, json.dumps(body).encode()))
+
+    @staticmethod
+    def _message(status: int, body: bytes, headers: str = "") -> bytes:
+        length = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        return f"HTTP/1.1 {status} X\r\n{headers}{length}\r\n".encode() + body
+
+
+FAILURES = ("close", "reset", "half", "garbage", "no http", "no usage", "wrong type", "two choices", "aborted")
+FAILURES += ("another model", "500", "503", "302")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """As much of a checkpoint as the engine reads."""
+    path = tmp_path / "checkpoint"
+    path.mkdir()
+    (path / "model.safetensors").write_bytes(b"weights")
+    return path
+
+
+@pytest.fixture
+def servers(folder: Path) -> Iterator[list[FakeServer]]:
+    pair = [FakeServer(weights_hash(folder)) for _ in range(2)]
+    for server in pair:
+        server.live()
+    yield pair
+    for server in pair:
+        server.end()
+
+
+@pytest.fixture
+def server(servers: list[FakeServer]) -> FakeServer:
+    return servers[0]
+
+
+def settings(*servers: FakeServer, **changes: Any) -> Engine:
+    base = Engine(kind="server", endpoints=tuple(s.url for s in servers), batch=16, timeout_s=5.0, patience_s=20.0)
+    return Engine.model_validate({**base.model_dump(), **changes})
+
+
+def generate(engine: ServerEngine, requests: Sequence[Generate] = REQUESTS) -> list[Completion]:
+    return asyncio.run(engine.generate(requests))
+
+
+def test_answers_come_in_order_and_as_the_rule_says(folder: Path, servers: list[FakeServer]) -> None:
+    with ServerEngine(folder, settings(*servers)) as engine:
+        assert (engine.weights, engine.concurrency) == (weights_hash(folder), 16)
+        assert generate(engine) == WANTED
+        assert generate(engine, []) == []
+
+
+def test_opened_chooses_it(folder: Path, server: FakeServer) -> None:
+    with opened(folder, settings(server)) as engine:
+        assert generate(engine, REQUESTS[:1]) == WANTED[:1]  # type: ignore[arg-type]
+
+
+def test_one_engine_serves_several_event_loops_at_once(folder: Path, servers: list[FakeServer]) -> None:
+    found: dict[int, list[Completion]] = {}
+    with ServerEngine(folder, settings(*servers)) as engine:
+        threads = [threading.Thread(target=lambda i=i: found.update({i: generate(engine)})) for i in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == dict.fromkeys(range(3), WANTED)
+
+
+def test_at_most_batch_requests_are_under_way_and_both_servers_share_them(
+    folder: Path, servers: list[FakeServer]
+) -> None:
+    for server in servers:
+        server.fate = lambda number: "slow"
+    with ServerEngine(folder, settings(*servers, batch=6)) as engine:
+        assert generate(engine) == WANTED
+    assert [server.most for server in servers] == [3, 3]
+    assert [len(server.asked) for server in servers] == [20, 20]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_request_that_fails_is_asked_elsewhere_and_answered_once(
+    folder: Path, servers: list[FakeServer], failure: str
+) -> None:
+    servers[0].fate = lambda number: failure
+    with ServerEngine(folder, settings(*servers)) as engine:
+        assert generate(engine) == WANTED
+    assert servers[0].fates[failure] >= 1
+    assert servers[1].fates == {"answer": 40}
+
+
+def test_a_hanging_server_is_given_up_after_the_timeout(folder: Path, servers: list[FakeServer]) -> None:
+    servers[0].fate = lambda number: "hang" if number <= 8 else "answer"
+    with ServerEngine(folder, settings(*servers, timeout_s=0.3)) as engine:
+        assert generate(engine) == WANTED
+    assert servers[0].fates["hang"] == 8
+
+
+def test_a_server_that_dies_comes_back_on_its_own(folder: Path, server: FakeServer) -> None:
+    server.fate = lambda number: "hang" if number > 10 else "answer"
+
+    def restart() -> None:
+        server.die()
+        server.fate = lambda number: "answer"
+        server.later(0.3, server.live)
+
+    server.later(0.2, restart)
+    with ServerEngine(folder, settings(server)) as engine:
+        assert generate(engine) == WANTED
+
+
+def test_a_server_that_asks_for_a_pause_gets_it(folder: Path, server: FakeServer) -> None:
+    server.fate = lambda number: "busy" if number == 1 else "answer"
+    with ServerEngine(folder, settings(server)) as engine:
+        began_s = time.monotonic()
+        assert generate(engine, REQUESTS[:1]) == WANTED[:1]
+    assert time.monotonic() - began_s >= 1.0
+
+
+def test_when_all_stay_down_the_failure_names_each_and_why(folder: Path, servers: list[FakeServer]) -> None:
+    with ServerEngine(folder, settings(*servers, patience_s=0.4)) as engine:
+        servers[0].die()
+        servers[1].fate = lambda number: "garbage"
+        with pytest.raises(EngineFailure) as failure:
+            generate(engine)
+    assert re.fullmatch(
+        rf"no endpoint answered for 0.4 s: {servers[0].url}: .*Connect.*; {servers[1].url}: malformed answer: .*",
+        str(failure.value),
+    )
+
+
+def test_a_server_that_answers_probes_but_no_request_is_asked_ever_more_rarely(
+    folder: Path, server: FakeServer
+) -> None:
+    server.fate = lambda number: "garbage"
+    with ServerEngine(folder, settings(server, patience_s=2.0)) as engine, pytest.raises(EngineFailure):
+        generate(engine, REQUESTS[:1])
+    assert 2 <= len(server.asked) <= 7
+
+
+def test_a_prompt_that_fills_the_context_is_refused_and_the_others_are_answered(
+    folder: Path, server: FakeServer
+) -> None:
+    long = replace(REQUESTS[0], prompt="word " * 100)
+    refused = Completion("", "", 0, refusal="a prompt of 100 tokens leaves no room in the context of 100")
+    with ServerEngine(folder, settings(server)) as engine:
+        assert generate(engine, [long, *REQUESTS]) == [refused, *WANTED]
+        server.tokenizes = False
+        said = Completion("", "", 0, refusal="This model's maximum context length is 100 tokens.")
+        assert generate(engine, [long, *REQUESTS]) == [said, *WANTED]
+
+
+def test_a_prompt_near_the_end_of_the_context_is_continued_to_its_end(folder: Path, server: FakeServer) -> None:
+    near = replace(REQUESTS[0], prompt="word " * 90)
+    with ServerEngine(folder, settings(server)) as engine:
+        assert generate(engine, [near]) == [rule(near.prompt, near.seed)]
+    assert [body["max_tokens"] for body in server.asked] == [16, 10]
+
+
+def test_another_complaint_about_a_request_stops_the_run(folder: Path, server: FakeServer) -> None:
+    server.fate = lambda number: "400"
+    with ServerEngine(folder, settings(server)) as engine, pytest.raises(UserError) as error:
+        generate(engine)
+    assert error.value.expected == (
+        f"expected {server.url} to serve completions; POST /completions answers 400: you sent no key"
+    )
+
+
+@pytest.mark.parametrize("status", ["401", "403", "404"])
+def test_a_wrong_key_or_address_stops_the_run_and_the_key_is_not_shown(
+    folder: Path, server: FakeServer, status: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(KEY, "sesame-17")
+    server.fate = lambda number: status
+    with ServerEngine(folder, settings(server)) as engine, pytest.raises(UserError) as error:
+        generate(engine)
+    assert error.value.expected == (
+        f"expected {server.url} to serve completions; POST /completions answers {status}: you sent Bearer ***"
+    )
+    assert {headers["authorization"] for headers in server.headers} == {"Bearer sesame-17"}
+    assert "sesame" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8000/v1", "http://me:sesame@host/v1", "http://host/v1?key=sesame", "http://"]
+)
+def test_an_endpoint_that_is_no_plain_url_is_refused_without_showing_it(folder: Path, url: str) -> None:
+    with pytest.raises(UserError, match="endpoints: expected URLs like") as error:
+        ServerEngine(folder, Engine(kind="server", endpoints=(url,)))
+    assert "sesame" not in str(error.value)
+
+
+def test_a_server_of_other_weights_is_never_asked(folder: Path, servers: list[FakeServer]) -> None:
+    servers[0].model = "other"
+    with ServerEngine(folder, settings(*servers)) as engine:
+        assert generate(engine) == WANTED
+    assert servers[0].asked == []
+
+
+def test_without_a_server_of_the_weights_the_error_says_how_to_start_one(
+    folder: Path, servers: list[FakeServer]
+) -> None:
+    servers[0].model = "other"
+    servers[1].healthy = False
+    name = weights_hash(folder)
+    with pytest.raises(UserError) as error, ServerEngine(folder, settings(*servers, patience_s=0.3)):
+        pass
+    assert error.value.expected == (
+        f"expected a server of the model {name}, which this starts: vllm serve {folder} --served-model-name {name} "
+        f"--dtype float32 --port {servers[0].port}; found: no endpoint answered for 0.3 s: {servers[0].url}: "
+        f"serves other, not {name}; {servers[1].url}: GET /health answers 503: {{}}"
+    )
+
+
+def test_a_server_that_is_started_late_is_waited_for(folder: Path, server: FakeServer) -> None:
+    server.die()
+    server.later(0.3, server.live)
+    with ServerEngine(folder, settings(server)) as engine:
+        assert generate(engine) == WANTED
+
+
+def test_a_named_model_is_known_by_its_name_and_where_it_is_read_from(folder: Path, servers: list[FakeServer]) -> None:
+    for server in servers:
+        server.model = "mine"
+    with ServerEngine(folder, settings(*servers, model="mine")) as both:
+        assert generate(both) == WANTED
+    with ServerEngine(folder, settings(servers[1], model="mine")) as one:
+        pass
+    servers[1].root = "/elsewhere"
+    with ServerEngine(folder, settings(servers[1], model="mine")) as other:
+        pass
+    assert both.weights == one.weights != other.weights
+    with (
+        pytest.raises(UserError, match="expected the same model everywhere"),
+        ServerEngine(folder, settings(*servers, model="mine")),
+    ):
+        pass
+
+
+def test_a_single_stop_string_needs_no_stop_reason_and_several_do(folder: Path, server: FakeServer) -> None:
+    server.fate = lambda number: "no reason"
+    server.rule = lambda prompt, seed: Completion("text", STEP, 2)
+    with ServerEngine(folder, settings(server)) as engine:
+        single = Generate("prompt", 0, Sampling(stop=(STEP,)))
+        assert generate(engine, [single]) == [Completion("text", STEP, 2)]
+        with pytest.raises(UserError, match="expected vLLM's stop_reason to name the stop string"):
+            generate(engine, REQUESTS[:1])
+
+
+def test_an_end_of_sequence_that_was_to_be_ignored_is_no_answer(folder: Path, server: FakeServer) -> None:
+    server.fate = lambda number: "end of sequence"
+    with ServerEngine(folder, settings(server)) as engine, pytest.raises(UserError, match="stop_reason None"):
+        generate(engine, REQUESTS[:1])
+
+
+def test_a_cancelled_call_cancels_its_requests(folder: Path, server: FakeServer) -> None:
+    server.fate = lambda number: "hang"
+
+    async def impatient(engine: ServerEngine) -> None:
+        async with asyncio.timeout(0.2):
+            await engine.generate(REQUESTS)
+
+    with ServerEngine(folder, settings(server)) as engine:
+        with pytest.raises(TimeoutError):
+            asyncio.run(impatient(engine))
+        assert (len(server.asked), server.most) == (16, 16)
+        server.fate = lambda number: "answer"
+        assert generate(engine) == WANTED
+        assert server.under_way == 0
+
+
+def test_nothing_is_left_when_the_block_ends(folder: Path, server: FakeServer) -> None:
+    before = threading.active_count()
+    with ServerEngine(folder, settings(server)) as engine:
+        generate(engine)
+    assert threading.active_count() == before
+    assert server.under_way == 0
+
+
+def _toy() -> Any:
+    """The toy world of the search's own tests."""
+    path = Path(__file__).parents[2] / "perseid" / "search" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("toy_world_of_search", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass
+class World:
+    """Toy problems, the rule that answers them, and a search of them by any engine."""
+
+    module: Any
+
+    def rule(self, prompt: str, seed: int) -> Completion:
+        return Choices(self.module.options)(prompt, seed % 2**63)
+
+    def search(self, engine: Any, journal: Path | None = None) -> dict[str, list[Any]]:
+        toy = self.module.Toy()
+        found = Search(candidates=4, rollouts=8, rollouts_unsolved=4, max_depth=4)
+        trees = run_searches(toy.problems(12), METHOD, found, 7, toy.services(12, engine=engine), journal)
+        return {name: frame.rows() for name, frame in tables(trees).items()}
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(_toy())
+
+
+def test_a_search_over_servers_that_fail_in_every_way_gives_the_same_trees(
+    world: World, folder: Path, servers: list[FakeServer], tmp_path: Path
+) -> None:
+    chance = random.Random(0)
+    fates = (*FAILURES, "hang", "slow", "busy")
+    for server in servers:
+        server.rule = world.rule
+        server.fate = lambda number: chance.choice(fates) if chance.random() < 0.1 else "answer"
+    wanted = world.search(ScriptedEngine(world.rule))
+    with ServerEngine(folder, settings(*servers, timeout_s=0.3)) as engine:
+        servers[0].later(0.3, servers[0].die)
+        servers[0].later(0.8, servers[0].live)
+        assert world.search(engine, tmp_path / "journal") == wanted
+    assert sum(sum(server.fates[failure] for failure in FAILURES) for server in servers) > 10
+
+
+def test_a_search_that_all_servers_left_goes_on_from_its_journal(
+    world: World, folder: Path, server: FakeServer, tmp_path: Path
+) -> None:
+    server.rule = world.rule
+    server.fate = lambda number: "500" if number > 30 else "answer"
+    with ServerEngine(folder, settings(server, patience_s=0.1)) as engine, pytest.raises(EngineFailure):
+        world.search(engine, tmp_path / "journal")
+    server.fate = lambda number: "answer"
+    with ServerEngine(folder, settings(server)) as engine:
+        assert world.search(engine, tmp_path / "journal") == world.search(ScriptedEngine(world.rule))
