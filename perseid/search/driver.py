@@ -14,10 +14,11 @@ is generated again; its floating point, and with it now and then a token, depend
 from __future__ import annotations
 
 import asyncio
+import gc
 import heapq
 from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -130,8 +131,19 @@ async def driving(
         return _Live(index, problem, kernel.search(problem, method, settings, seed, graded))
 
     key = run_key(problems, method, settings, seed, services)
-    with nullcontext() if journal is None else Journal(journal, key) as file:
+    with _rare_collections(), nullcontext() if journal is None else Journal(journal, key) as file:
         await _Driver(len(problems), ask, settings.limit_s, services, finished, file, progress).run()
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Trees are rings of a great many objects that live long: collecting as often as usual took most of the time."""
+    usual = gc.get_threshold()
+    gc.set_threshold(100_000, 10, 10)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def run_key(problems: Sequence[Problem], method: Method, settings: Settings, seed: int, services: Services) -> str:

@@ -1,0 +1,185 @@
+"""The part of `benchmarks.search` that needs real policies: an evolved quickstart, vLLM, SmolLM2."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import importlib.util
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assets.trajectories import grader_of, pool_of
+from benchmarks.search import Sizes, TimedJournal, report
+from models.engines import opened
+from perseid import experiment
+from perseid.artifacts import Store
+from perseid.engine import Completion, Engine, Generate, Sampling
+from perseid.experiment import Experiment, Search, load_experiment
+from perseid.grading import Grader
+from perseid.methods.rstar_math import METHOD, RStarMath
+from perseid.problems import Problem, toolbox_source
+from perseid.sandbox import AsyncSandbox, Sandbox
+from perseid.search import Method, Services, drive
+from perseid.search.method import Step
+
+ROUND = 1
+FEW_SHOT = """\
+# q is the question. One line of Python a step; the last one prints the answer.
+q = "Add 3 and 4"
+a = 3 + 4
+print(a)
+
+q = "Multiply 6 by 7, then add 2"
+a = 6 * 7
+b = a + 2
+print(b)
+
+"""
+
+
+@dataclass(frozen=True)
+class Lines(RStarMath):
+    """Steps of a model that knows none of our marks: lines of Python after two examples."""
+
+    name: str = "lines"
+
+    def prompt(self, question: str, response: str) -> str:
+        return f"{FEW_SHOT}q = {question!r}\n{response}"
+
+    def sampling(self, settings: Search) -> Sampling:
+        return Sampling(settings.temperature, settings.top_p, settings.max_step_tokens, ("\n",))
+
+    def parse(self, completion: Completion) -> Step:
+        code = completion.text.strip()
+        parsed = completion.stop == "\n" and bool(code)
+        return Step(completion.text + "\n", code, code.startswith("print("), completion.num_tokens, parsed)
+
+
+@dataclass
+class Recorded:
+    """An engine that keeps what it was asked."""
+
+    engine: Engine
+    asked: list[Generate] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.weights, self.concurrency = self.engine.weights, self.engine.concurrency
+
+    async def generate(self, requests: Sequence[Generate]) -> list[Completion]:
+        self.asked += requests
+        return await self.engine.generate(requests)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is searched, with what."""
+
+    model: str
+    folder: Path
+    engine: experiment.Engine
+    method: Method
+    settings: Search
+    problems: Sequence[Problem]
+    grader: Grader
+
+
+def real(given: argparse.Namespace) -> None:
+    overrides = {} if given.seed is None else {"seed": given.seed}
+    loaded, store = load_experiment(Path("experiments") / f"{given.experiment}.yaml", overrides), Store(given.root)
+    task = quickstart(loaded, store)
+    embedded(task)
+    if importlib.util.find_spec("vllm") is not None:
+        few = 8 if given.quick else 64
+        continuous = task.engine.model_copy(update={"kind": "vllm", "batch": 128})
+        token_ratio(Task(task.model, task.folder, continuous, METHOD, task.settings, task.problems[:few], task.grader))
+        if given.smollm is not None:
+            token_ratio(smollm(given.smollm, continuous, few))
+    for name, root in (("before", given.before), ("after", given.root)):
+        if root is not None:
+            verified_a_cpu_minute(name, Store(root), loaded)
+
+
+def quickstart(loaded: Experiment, store: Store) -> Task:
+    """A round's search as the experiment has it."""
+    folder = store.folder(f"{loaded.name}/round_{ROUND - 1:02d}/policy", "model")
+    pool = pool_of(store.read(f"{loaded.name}/problems", "problems"), ROUND, 0, 1)
+    settings = loaded.search_of(ROUND).model_copy(update={"ppm": False})
+    grader = grader_of(store.read(f"{loaded.name}/problems", "gold"))
+    return Task(loaded.name, folder, loaded.engine, METHOD, settings, pool, grader)
+
+
+def smollm(folder: Path, engine: experiment.Engine, count: int) -> Task:
+    asked = [
+        Problem(f"sum-{i}", "pool", 1, "sum", "", "w", "seen", f"Multiply {i + 2} by {i + 5}, then add {i}")
+        for i in range(count)
+    ]
+    gold = {f"sum-{i}": str((i + 2) * (i + 5) + i) for i in range(count)}
+    settings = Search(candidates=4, rollouts=4, max_depth=4, max_step_tokens=24, temperature=0.8)
+    return Task("SmolLM2-135M", folder, engine, Lines(), settings, asked, Grader(gold))
+
+
+@contextlib.contextmanager
+def ready(task: Task) -> Iterator[Recorded]:
+    """The engine, warm."""
+    with opened(task.folder, task.engine) as engine:
+        sampling = task.method.sampling(task.settings)
+        prompt = task.method.prompt("warm up", "")
+        asyncio.run(engine.generate([Generate(prompt, seed, sampling) for seed in range(8)]))
+        yield Recorded(engine)
+
+
+def searched(task: Task, engine: Engine, journal: Path | None = None) -> tuple[Sizes, float]:
+    """Sizes of the trees and wall seconds."""
+    sizes = Sizes()
+    with Sandbox(workers=2, prelude=toolbox_source()) as sandbox:
+        services = Services(engine, None, AsyncSandbox(sandbox), task.grader)
+        started = time.perf_counter()
+        drive(task.problems, task.method, task.settings, 0, services, sizes, journal)
+        return sizes, time.perf_counter() - started
+
+
+def embedded(task: Task) -> None:
+    """The journal's share of a real search, and how fast it replays."""
+    with tempfile.TemporaryDirectory() as folder, ready(task) as engine, TimedJournal() as timed:
+        path = Path(folder) / "journal"
+        sizes, search_s = searched(task, engine, path)
+        spent_s, num_bytes = timed.seconds, path.stat().st_size
+        _, replay_s = searched(task, engine, path)
+    facts = {"driver": "perseid", "engine": "transformers", "model": task.model, "nodes": sizes.nodes}
+    report("journal.overhead", 100 * spent_s / search_s, "%", "< 3", **facts)
+    report("journal.bytes_per_node", num_bytes / sizes.nodes, "bytes", **facts)
+    report("journal.replay", search_s / replay_s, "x", ">= 50", **facts)
+    report("search.tokens_per_s", sizes.tokens / search_s, "tokens/s", **facts)
+
+
+def token_ratio(task: Task) -> None:
+    """Tokens a second in search over those of the engine alone on the same prompts all at once; new engines both."""
+    with ready(task) as engine:
+        sizes, search_s = searched(task, engine)
+        asked = engine.asked
+    with ready(task) as engine:
+        started = time.perf_counter()
+        completions = asyncio.run(engine.generate(asked))
+        alone_s = time.perf_counter() - started
+    alone = sum(completion.num_tokens for completion in completions) / alone_s
+    facts = {"driver": "perseid", "engine": task.engine.kind, "model": task.model, "sequences": len(asked)}
+    report("search.tokens_per_s", sizes.tokens / search_s, "tokens/s", **facts)
+    report("engine.tokens_per_s", alone, "tokens/s", **facts)
+    report("search.token_ratio", sizes.tokens / search_s / alone, "share", ">= 0.9", **facts)
+
+
+def verified_a_cpu_minute(name: str, store: Store, loaded: Experiment) -> None:
+    """Of all rounds, by the seconds in the manifests of the search and of the verification."""
+    rows, cpu_s = 0, 0.0
+    for number in range(1, len(loaded.rounds) + 1):
+        key = f"{loaded.name}/round_{number:02d}"
+        for stage in ("trajectories/000", "verified"):
+            manifest = store.current(f"{key}/{stage}")
+            assert manifest is not None
+            cpu_s += manifest.cpu_s
+        rows += store.read(f"{key}/verified", "verified").height
+    report("search.verified_per_cpu_minute", 60 * rows / cpu_s, "trajectories", version=name, verified=rows)
