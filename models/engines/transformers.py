@@ -35,14 +35,15 @@ class TransformersEngine:
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().to(self.device)
 
     async def generate(self, requests: Sequence[Generate]) -> list[Completion]:
-        """One completion a request, in order. Raises `ValueError` for a prompt that leaves no room in the context."""
+        """One completion a request, in order; a prompt that leaves no room in the context is refused."""
         return self.generate_now(requests)
 
     def generate_now(self, requests: Sequence[Generate]) -> list[Completion]:
         """`generate`, without an event loop."""
         prompts = self._encode(list(dict.fromkeys(request.prompt for request in requests)))
-        order = sorted(range(len(requests)), key=lambda i: (len(prompts[requests[i].prompt]), requests[i].prompt, i))
-        completions: dict[int, Completion] = {}
+        completions = {i: refusal for i, r in enumerate(requests) if (refusal := self._refusal(prompts[r.prompt]))}
+        taken = [i for i in range(len(requests)) if i not in completions]
+        order = sorted(taken, key=lambda i: (len(prompts[requests[i].prompt]), requests[i].prompt, i))
         for start in range(0, len(order), self.batch):
             chunk = order[start : start + self.batch]
             rows = [_Row(i, prompts[requests[i].prompt], requests[i], self._stops(requests[i])) for i in chunk]
@@ -51,14 +52,16 @@ class TransformersEngine:
         return [completions[i] for i in range(len(requests))]
 
     def _encode(self, prompts: list[str]) -> dict[str, tuple[int, ...]]:
+        if not prompts:
+            return {}
         ids = map(tuple, self.tokenizer(prompts, add_special_tokens=False)["input_ids"])
-        encoded = dict(zip(prompts, ids, strict=True))
-        longest = max(encoded, key=lambda prompt: len(encoded[prompt]), default="")
-        if longest and len(encoded[longest]) >= self.model.config.max_position_embeddings:
-            raise ValueError(
-                f"a prompt of {len(encoded[longest])} tokens leaves no room in the context: {longest[:80]!r}"
-            )
-        return encoded
+        return dict(zip(prompts, ids, strict=True))
+
+    def _refusal(self, prompt: tuple[int, ...]) -> Completion | None:
+        context = self.model.config.max_position_embeddings
+        if len(prompt) < context:
+            return None
+        return Completion("", "", 0, f"a prompt of {len(prompt)} tokens leaves no room in a context of {context}")
 
     def _stops(self, request: Generate) -> dict[int, str]:
         """Stop strings by token id; each must be one token of the vocabulary."""

@@ -59,6 +59,12 @@ class Rejection(RStarMath):
         allowed = settings.rollouts + (settings.rollouts_unsolved if standing.solved is False else 0)
         return standing.rollouts < allowed
 
+    def decided(self, standing: Standing, settings: Search) -> bool:
+        """A vote (nothing graded, no PPM) is, once all samples still to come could not overtake the leading answer."""
+        if standing.solved is not None or settings.ppm or standing.problem_id in self.budgets:
+            return False
+        return standing.lead > (settings.rollouts - standing.rollouts) * settings.candidates
+
     def select(self, parent: Stats, children: Sequence[Stats], settings: Search, draw: Callable[[int], int]) -> int:
         raise AssertionError("every response is a whole program: there is nothing to descend to")
 

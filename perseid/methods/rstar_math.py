@@ -93,6 +93,10 @@ class RStarMath:
         widens = standing.solved is False and not is_parity(settings)
         return standing.rollouts < allowed and (widens or not standing.exhausted)
 
+    def decided(self, standing: Standing, settings: Search) -> bool:
+        """Never: the Q of an answer may change with every rollout."""
+        return False
+
     def closes_upwards(self, settings: Search) -> bool:
         return not is_parity(settings)
 

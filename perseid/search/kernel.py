@@ -8,6 +8,7 @@ those of the request last yielded; knows whether answers are graded, never what 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +53,9 @@ def search(
     """
     run, tree = _Search(problem, method, settings, seed, graded), Tree.of(problem.problem_id)
     try:
-        while method.goes_on(_standing(run, tree), settings):
+        while method.goes_on(standing := _standing(run, tree), settings):
+            if method.decided(standing, settings):
+                raise Stop("decided")
             tree.rollouts += 1
             yield from _rollout(run, tree)
         tree.ended = "exhausted" if tree.root.stats.status == "exhausted" else "done"
@@ -208,4 +211,10 @@ def _ran(run: _Search, node: Node) -> tuple[str, ...]:
 def _standing(run: _Search, tree: Tree) -> Standing:
     solved = tree.solved if run.graded else None
     exhausted = tree.root.stats.status == "exhausted"
-    return Standing(tree.problem_id, tree.rollouts, tree.tokens, tree.root.samples, exhausted, solved)
+    lead = 0 if run.graded else _lead(tree)
+    return Standing(tree.problem_id, tree.rollouts, tree.tokens, tree.root.samples, exhausted, solved, lead)
+
+
+def _lead(tree: Tree) -> int:
+    votes = Counter(node.answer for node in tree.answers()).most_common(2)
+    return (votes[0][1] if votes else 0) - (votes[1][1] if len(votes) > 1 else 0)

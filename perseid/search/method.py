@@ -40,6 +40,7 @@ class Standing:
     samples: int  # drawn at the root
     exhausted: bool
     solved: bool | None
+    lead: int = 0  # votes of the answer given most often above those of the next; only where nothing is graded
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,10 @@ class Method(Protocol):
 
     def goes_on(self, standing: Standing, settings: Search) -> bool:
         """Whether to make another rollout; one into an exhausted tree samples its nodes anew."""
+        ...
+
+    def decided(self, standing: Standing, settings: Search) -> bool:
+        """Whether no further rollout can change the answer that `pick` would give."""
         ...
 
     def closes_upwards(self, settings: Search) -> bool:

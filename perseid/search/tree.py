@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 NodeStatus = Literal["open", "answer", "error", "too_deep", "unparsable", "exhausted", "refused"]
-Ended = Literal["done", "exhausted", "tokens", "nodes", "seconds", "refused"]
+Ended = Literal["done", "decided", "exhausted", "tokens", "nodes", "seconds", "refused"]
 Difficulty = Literal["easy", "medium", "hard"]
 
 
@@ -78,8 +78,9 @@ class Node:
 class Tree:
     """One problem's search. `tokens` counts every generated token, those of merged and dropped samples included.
 
-    ended: why it ended: the method had enough (`done`), nothing was left to sample (`exhausted`), a limit of the
-        settings, or the engine refused the question itself. merged: samples equal to a child there is, or dropped.
+    ended: why it ended: the method had enough (`done`), its vote was `decided` early, nothing was left to sample
+        (`exhausted`), a limit of the settings, or the engine refused the question itself.
+    merged: samples equal to a child there is, or dropped.
     """
 
     problem_id: str

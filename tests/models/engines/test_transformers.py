@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from models.engines.transformers import TransformersEngine, _nucleus, _uniform
-from perseid.engine import Generate, Sampling
+from perseid.engine import Completion, Generate, Sampling
 from perseid.experiment import Engine
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, METHOD
 
@@ -68,8 +68,11 @@ def test_a_stop_string_that_is_no_token_is_refused(engine: TransformersEngine) -
 
 
 def test_a_prompt_that_fills_the_context_is_refused(engine: TransformersEngine) -> None:
-    with pytest.raises(ValueError, match="leaves no room in the context"):
-        engine.generate_now([Generate("7" * 128, 0, STEP)])
+    """It alone: its neighbours in the call are answered as without it."""
+    asked = [Generate(prompts()[0], 0, STEP), Generate(prompts()[1], 1, STEP)]
+    before, refused, after = engine.generate_now([asked[0], Generate("7" * 128, 0, STEP), asked[1]])
+    assert refused == Completion("", "", 0, "a prompt of 128 tokens leaves no room in a context of 128")
+    assert [before, after] == engine.generate_now(asked)
 
 
 def test_hashed_uniform_numbers_are_uniform_and_differ_by_position() -> None:

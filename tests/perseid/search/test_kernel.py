@@ -167,3 +167,14 @@ def test_rejection_sampling_grows_one_level_of_whole_responses_within_its_budget
     assert [tree.tokens for tree in trees] == [100, 40]
     assert {node.depth for tree in trees for node in tree.nodes[1:]} == {1}
     assert {(node.correct, node.steps) for tree in trees for node in tree.answers()} == {(True, 3), (False, 1)}
+
+
+@pytest.mark.parametrize(("answers", "samples"), [("1111", 4), ("1121111", 5), ("12121212", 8)])
+def test_a_vote_ends_once_the_samples_to_come_cannot_change_it(toy: Any, answers: str, samples: int) -> None:
+    """Of six samples, one at a time: four equal answers lead by more than the two to come."""
+    drawn = iter(answers)
+    engine = replace(toy.engine, rule=lambda prompt, seed: Completion(f"print({next(drawn)})", END_OF_ANSWER, 3))
+    settings = Search(candidates=1, rollouts=6 if samples < 8 else 8)
+    [tree] = run_searches(toy.problems(1), REJECTION, settings, 0, toy.services(1, engine=engine, grader=None))
+    assert (tree.samples, tree.ended) == (samples, "decided" if samples < 8 else "exhausted")
+    assert picked(tree, REJECTION) == "1"
