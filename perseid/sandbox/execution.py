@@ -50,14 +50,18 @@ class State:
     """Where a program stands after some steps: what a tree node keeps. Opaque to its holder.
 
     steps: sources of the steps that ended `ok`, in order.
-    snapshot: interpreter state of the fast tier (about a kilobyte), None once a step needed the CPython tier, or in a
-        state rebuilt by `State.of`. Never load a snapshot that comes from outside this program's own files.
+    snapshot: interpreter state of the fast tier (some kilobytes), None while running the steps again is as quick, once
+        a step needed the CPython tier, or in a state rebuilt by `State.of`. Never load a snapshot that comes from
+        outside this program's own files.
     needs_cpython: True once a step could not run on the fast tier.
+    num_kept, again_s: how many of the steps `snapshot` holds the effect of, and the seconds that the others take.
     """
 
     steps: tuple[str, ...] = ()
     snapshot: bytes | None = None
     needs_cpython: bool = False
+    num_kept: int = 0
+    again_s: float = 0.0
 
     @classmethod
     def of(cls, *steps: str) -> State:

@@ -12,19 +12,19 @@ to a generated corpus.
 from __future__ import annotations
 
 import builtins
-import contextlib
-import os
+import math
+import queue
 import re
-import signal
-import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Final
 
-import pydantic_monty as monty
-
-from perseid.sandbox.execution import Execution, Status
+from perseid.sandbox.execution import Execution, State, Status
 from perseid.sandbox.guardian import Guardian
+from perseid.sandbox.interpreter import Answer, Interpreter, Task
 from perseid.sandbox.limits import Limits
+from perseid.sandbox.prelude import Prelude
+from perseid.sandbox.wire import Raised
 
 # Modules whose behaviour the differential test found equal. Everything else goes to the CPython tier at once.
 MODULES: Final = frozenset({
@@ -39,6 +39,10 @@ _MISSING_NAME = re.compile(r"name '(\w+)' is not defined")
 # Errors by which monty says "not in this interpreter", or that it raises for arguments CPython would accept.
 _DOUBTFUL: Final = (NotImplementedError, ImportError, SyntaxError, TypeError, OSError)
 _ERROR_CHARS: Final = 2000
+# A state whose steps since the last snapshot take longer than this is kept: reading and writing it takes about as long.
+_DEAR_S: Final = 100e-6
+# What running a step again takes beside the step's own time.
+_FEED_S: Final = 10e-6
 
 # monty rounds 2.675 to 2.68 at two digits; formatting is correctly rounded in both interpreters.
 _PATCHES: Final = """
@@ -53,26 +57,24 @@ def round(number, ndigits=None):
 
 
 class FastTier:
-    """A pool of `workers` interpreter processes. Thread-safe. Raises `ValueError` when monty cannot load `prelude`."""
+    """`workers` interpreter processes. Thread-safe. Raises `ValueError` when monty cannot load `prelude`."""
 
     def __init__(self, limits: Limits, workers: int, prelude: str) -> None:
         self._limits = limits
-        self._options = monty.ResourceLimits(
-            max_feed_duration_secs=limits.timeout_s,
-            max_total_sleep_secs=limits.timeout_s,
-            max_memory=limits.memory_bytes,
-        )
-        self._policy = monty.OSPolicy(random_start={"seed": 0})
-        self._prelude = prelude
-        self._pool = monty.Monty(min_processes=workers, max_processes=workers)
+        self._workers = workers
+        self._source = f"{_PATCHES}\n{prelude}"
         self._guardian: Guardian | None = None
-        self._fresh = b""
+        self._interpreters: list[Interpreter] = []
+        self._idle: queue.SimpleQueue[Interpreter] = queue.SimpleQueue()
+        self._fresh: bytes | None = None
 
     def __enter__(self) -> FastTier:
-        self._pool.__enter__()
         self._guardian = Guardian()
+        self._interpreters = [Interpreter(self._limits, self._guardian) for _ in range(self._workers)]
+        for interpreter in self._interpreters:
+            self._idle.put(interpreter)
         try:
-            self._fresh = self._snapshot_of_prelude()
+            self._load_prelude()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -81,105 +83,87 @@ class FastTier:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.__exit__(kind, error, trace)
+        for interpreter in self._interpreters:
+            interpreter.end()
         if self._guardian is not None:
             self._guardian.close()
 
-    def _watch(self, pid: int | None) -> None:
-        if self._guardian is not None:
-            self._guardian.watch(pid)
+    def _load_prelude(self) -> None:
+        """Try the whole prelude out, and keep the state after what must run at the start of every program."""
+        answer = self._interpreters[0].run(Task(None, (), self._source))
+        if answer is None or answer.raised is not None:
+            raised = "an end of the interpreter" if answer is None else answer.raised
+            raise ValueError(
+                f"prelude: expected plain Python that the fast tier runs, got {raised}; "
+                "rewrite it, or construct the Sandbox with tier='cpython'"
+            )
+        self._prelude = Prelude(self._source)
+        if self._prelude.start:
+            answer = self._interpreters[0].run(Task(None, (), self._prelude.start, keep_from_s=0.0))
+            assert answer is not None
+            assert answer.snapshot is not None
+            self._fresh = answer.snapshot
 
-    def _checkout(self) -> monty.MontySession:
-        return self._pool.checkout(limits=self._options, os_policy=self._policy, assert_message_annotations=False)
+    def run(self, state: State, codes: Sequence[str], keep: bool) -> list[tuple[Execution, State] | None]:
+        """Run each of `codes` by itself as the next step of `state`; with `keep`, the states to extend further.
 
-    def _snapshot_of_prelude(self) -> bytes:
-        with self._checkout() as session:
-            try:
-                session.feed_run(f"{_PATCHES}\n{self._prelude}\nNone", print_callback=monty.CollectString())
-            except monty.MontyError as error:
-                raise ValueError(
-                    f"prelude: expected plain Python that the fast tier runs, got {error}; "
-                    "rewrite it, or construct the Sandbox with tier='cpython'"
-                ) from error
-            return session.dump()
-
-    def run(self, steps: tuple[str, ...], snapshot: bytes | None, keep: bool) -> tuple[Execution, bytes | None] | None:
-        """Run the last of `steps` after the others; their effect is `snapshot`, or they are run again without it.
-
-        Returns the execution and, when `keep` and it ended `ok`, the new snapshot; None when CPython must decide.
+        A failed step leaves `state`. None for a code of which CPython must decide.
         """
-        if any(routed_to_cpython(step) for step in (steps if snapshot is None else steps[-1:])):
-            return None
-        output = _Output(self._limits.output_bytes)
-        started = time.monotonic()
+        if any(map(routed_to_cpython, state.steps[state.num_kept :])):
+            return [None] * len(codes)
+        interpreter = self._idle.get()
         try:
-            with self._checkout() as session:
-                output.worker_pid = session.worker_pid
-                self._watch(session.worker_pid)
-                if snapshot is not None or keep or self._prelude or "round" in steps[-1]:
-                    session.load_session(self._fresh if snapshot is None else snapshot)
-                for step in steps[:-1] if snapshot is None else ():
-                    session.feed_run(f"{step}\nNone", print_callback=monty.CollectString(max_bytes=None))
-                started = time.monotonic()
-                # The closing None keeps the step's last value, of any size, from being copied into this process.
-                session.feed_run(f"{steps[-1]}\nNone", print_callback=output)
-                wall_s = time.monotonic() - started
-                kept = session.dump() if keep else None
-        except (monty.MontyError, UnicodeEncodeError) as error:
-            wall_s = time.monotonic() - started
-            if output.full:
-                return self._overflowed(output, wall_s), None
-            if isinstance(error, (monty.MontyCrashedError, UnicodeEncodeError)):
-                return None
-            return self._failed(error, output.text(), wall_s)
-        if output.full:
-            return self._overflowed(output, wall_s), None
-        return _execution("ok", output.text(), None, wall_s, 0), kept
+            return [self._step(interpreter, state, code, keep) for code in codes]
+        finally:
+            self._idle.put(interpreter)
 
-    def _overflowed(self, output: _Output, wall_s: float) -> Execution:
-        message = f"printed more than {self._limits.output_bytes} bytes"
-        return _execution("output", output.text(), message, wall_s, None)
+    def _step(self, interpreter: Interpreter, state: State, code: str, keep: bool) -> tuple[Execution, State] | None:
+        if routed_to_cpython(code):
+            return None
+        steps = (*state.steps, code)
+        before, again_s = self._before(steps, state.num_kept), state.again_s + _FEED_S
+        keep_from_s = math.inf
+        if keep:
+            keep_from_s = 0.0 if any(map(self._prelude.reads_clock, steps)) else _DEAR_S - again_s
+        task = Task(self._fresh if state.num_kept == 0 else state.snapshot, before, code, keep_from_s)
+        answer = interpreter.run(task)
+        execution = None if answer is None else self._execution(answer)
+        if answer is None or execution is None:
+            return None
+        if not keep or execution.status != "ok":
+            return execution, state
+        if answer.snapshot is not None:
+            return execution, State(steps, answer.snapshot, num_kept=len(steps))
+        return execution, State(steps, state.snapshot, False, state.num_kept, again_s + answer.wall_s)
 
-    def _failed(self, error: monty.MontyError, stdout: str, wall_s: float) -> tuple[Execution, None] | None:
-        raised = error.exception()
-        status = self._status(raised, wall_s)
+    def _before(self, steps: tuple[str, ...], num_kept: int) -> tuple[str, ...]:
+        """What to run before the last of `steps` where the first `num_kept` have run: the others, with what each needs
+        of the prelude."""
+        before: list[str] = []
+        for number in range(num_kept, len(steps)):
+            if added := self._prelude.before(steps[: number + 1]):
+                before.append(added)
+            before.append(steps[number])
+        return tuple(before[:-1])
+
+    def _execution(self, answer: Answer) -> Execution | None:
+        if answer.overflowed:
+            message = f"printed more than {self._limits.output_bytes} bytes"
+            return _execution("output", answer.stdout, message, answer.wall_s, None)
+        if answer.raised is None:
+            return _execution("ok", answer.stdout, None, answer.wall_s, 0)
+        status = self._status(answer.raised, answer.wall_s)
         if status is None:
             return None
-        message = f"{type(raised).__name__}: {raised}"[:_ERROR_CHARS]
-        return _execution(status, stdout, message, wall_s, 1 if status == "error" else None), None
+        message = f"{answer.raised.kind.__name__}: {answer.raised.text}"[:_ERROR_CHARS]
+        return _execution(status, answer.stdout, message, answer.wall_s, 1 if status == "error" else None)
 
-    def _status(self, raised: BaseException, wall_s: float) -> Status | None:
-        if isinstance(raised, MemoryError):
+    def _status(self, raised: Raised, wall_s: float) -> Status | None:
+        if issubclass(raised.kind, MemoryError):
             return "memory"
-        if isinstance(raised, TimeoutError) and "limit exceeded" in str(raised):
+        if issubclass(raised.kind, TimeoutError) and "limit exceeded" in raised.text:
             return "timeout" if wall_s >= self._limits.timeout_s else None
         return None if doubtful(raised) else "error"
-
-
-class _Output:
-    """Standard output up to a cap. Past it the worker is killed: monty would run on, unheard, to its deadline."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self.worker_pid: int | None = None
-        self.full = False
-        self._max_bytes = max_bytes
-        self._num_bytes = 0
-        self._parts: list[str] = []
-
-    def __call__(self, stream: str, text: str) -> None:
-        if stream != "stdout" or self.full:
-            return
-        self._parts.append(text)
-        self._num_bytes += len(text.encode("utf-8", "replace"))
-        if self._num_bytes > self._max_bytes and self.worker_pid is not None:
-            self.full = True
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.worker_pid, signal.SIGKILL)
-
-    def text(self) -> str:
-        """What was printed, cut at the cap."""
-        printed = "".join(self._parts)
-        return printed.encode("utf-8", "replace")[: self._max_bytes].decode("utf-8", "ignore") if self.full else printed
 
 
 def routed_to_cpython(step: str) -> bool:
@@ -193,16 +177,16 @@ def routed_to_cpython(step: str) -> bool:
     return _WORDS.search(step) is not None
 
 
-def doubtful(raised: BaseException) -> bool:
+def doubtful(raised: Raised) -> bool:
     """Whether `raised` may come from a gap in monty rather than from the code."""
-    if isinstance(raised, _DOUBTFUL) or "Internal error in monty" in str(raised):
+    if issubclass(raised.kind, _DOUBTFUL) or "Internal error in monty" in raised.text:
         return True
-    if isinstance(raised, NameError):
-        name = _MISSING_NAME.search(str(raised))
+    if issubclass(raised.kind, NameError):
+        name = _MISSING_NAME.search(raised.text)
         return name is None or hasattr(builtins, name[1]) or name[1] in ("exit", "quit", "__file__", "__name__")
-    if isinstance(raised, AttributeError):
-        return _known_attribute(str(raised))
-    return not isinstance(raised, Exception)
+    if issubclass(raised.kind, AttributeError):
+        return _known_attribute(raised.text)
+    return not issubclass(raised.kind, Exception)
 
 
 def _known_attribute(message: str) -> bool:

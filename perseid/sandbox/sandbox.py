@@ -7,6 +7,7 @@ the answer is `sandbox_error`, which is never a verdict about the code.
 
 from __future__ import annotations
 
+import itertools
 import queue
 import warnings
 from collections.abc import Callable, Sequence
@@ -93,7 +94,14 @@ class Sandbox:
 
     def run(self, code: str, stdin: str = "", tier: Tier | None = None) -> Execution:
         """Run one program. `tier` "cpython" skips the fast tier; "fast" is a wish, what it cannot run moves on."""
-        return self._step(State(), code, stdin, tier, keep=False)[0]
+        reason = self._refusal((code,), stdin)
+        if reason is not None:
+            return refused(reason, "cpython" if self._fast is None else "fast")
+        if self._fast is not None and tier != "cpython" and not stdin:
+            [answer] = self._fast.run(State(), [code], keep=False)
+            if answer is not None:
+                return answer[0]
+        return self._on_a_worker([Program("program", (code,), stdin)])[0].execution
 
     def run_many(self, codes: Sequence[str], tier: Tier | None = None) -> list[Execution]:
         """Run programs, `workers` at a time; answers in the order of `codes`."""
@@ -104,15 +112,45 @@ class Sandbox:
 
         The new state is `state` itself unless the step ended `ok`: a failed step has no effect.
         """
-        start = State() if state is None else state
-        execution, kept = self._step(start, code, "", None, keep=True)
-        if execution.status != "ok":
-            return execution, start
-        return execution, State((*start.steps, code), kept, execution.tier == "cpython")
+        return self._extend(State() if state is None else state, [code])[0]
 
     def extend_many(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]:
         """`extend` for each pair, `workers` at a time; answers in the order of `pairs`."""
-        return self._map(lambda pair: self.extend(*pair), pairs)
+        if self.workers == 1 or len(pairs) < 2:
+            return self._extended(pairs)
+        size = -(-len(pairs) // self.workers)
+        chunks = [pairs[start : start + size] for start in range(0, len(pairs), size)]
+        return [answer for answers in self._threads.map(self._extended, chunks) for answer in answers]
+
+    def _extended(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]:
+        """`extend` for each pair; those that follow each other and continue the same state go together."""
+        answers: list[tuple[Execution, State]] = []
+        for _, group in itertools.groupby(pairs, key=lambda pair: id(pair[0])):
+            [(state, first), *others] = group
+            answers += self._extend(State() if state is None else state, [first, *(code for _, code in others)])
+        return answers
+
+    def _extend(self, state: State, codes: Sequence[str]) -> list[tuple[Execution, State]]:
+        """`extend` with each of `codes`."""
+        found: list[tuple[Execution, State] | None] = [None] * len(codes)
+        for number, code in enumerate(codes):
+            reason = self._refusal((*state.steps, code), "")
+            if reason is not None:
+                found[number] = refused(reason, "cpython" if self._fast is None else "fast"), state
+        if self._fast is not None and not state.needs_cpython:
+            asked = [number for number, answer in enumerate(found) if answer is None]
+            answers = self._fast.run(state, [codes[number] for number in asked], keep=True)
+            for number, answer in zip(asked, answers, strict=True):
+                found[number] = answer
+        return [
+            self._next(state, code) if answer is None else answer for code, answer in zip(codes, found, strict=True)
+        ]
+
+    def _next(self, state: State, code: str) -> tuple[Execution, State]:
+        """`extend` on the CPython tier."""
+        steps = (*state.steps, code)
+        execution = self._extended_on_cpython(steps)
+        return execution, State(steps, None, True) if execution.status == "ok" else state
 
     def capabilities(self) -> dict[str, Any]:
         """What is in force, as the server itself reports it: recorded with every run. Starts a server if none runs.
@@ -130,21 +168,6 @@ class Sandbox:
     def worker_pids(self) -> list[int]:
         """Process ids of the fork servers that run, for whoever watches them."""
         return [pid for slot in self._slots for pid in slot.pids()]
-
-    def _step(
-        self, state: State, code: str, stdin: str, tier: Tier | None, keep: bool
-    ) -> tuple[Execution, bytes | None]:
-        steps = (*state.steps, code)
-        reason = self._refusal(steps, stdin)
-        if reason is not None:
-            return refused(reason, "cpython" if self._fast is None else "fast"), None
-        if self._fast is not None and tier != "cpython" and not state.needs_cpython and not stdin:
-            answer = self._fast.run(steps, state.snapshot, keep)
-            if answer is not None:
-                return answer
-        if keep:
-            return self._extended_on_cpython(steps), None
-        return self._on_a_worker([Program("program", steps, stdin)])[0].execution, None
 
     def _extended_on_cpython(self, steps: tuple[str, ...]) -> Execution:
         """The last of `steps` after the others: remembered, or from the state they left, or all run again."""
