@@ -23,7 +23,7 @@ from perseid.grading import Grader
 from perseid.methods.rstar_math import METHOD, RStarMath
 from perseid.problems import Problem, toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
-from perseid.search import Method, Services, drive
+from perseid.search import Method, Services, Tree, drive
 from perseid.search.method import Step
 
 ROUND = 1
@@ -132,9 +132,20 @@ def ready(task: Task) -> Iterator[Recorded]:
         yield Recorded(engine)
 
 
-def searched(task: Task, engine: Engine, journal: Path | None = None) -> tuple[Sizes, float]:
-    """Sizes of the trees and wall seconds."""
-    sizes = Sizes()
+@dataclass
+class Trees(Sizes):
+    """What became of each problem, to compare two searches by."""
+
+    texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __call__(self, tree: Tree) -> None:
+        super().__call__(tree)
+        self.texts[tree.problem_id] = tuple(node.text for node in tree.nodes)
+
+
+def searched(task: Task, engine: Engine, journal: Path | None = None) -> tuple[Trees, float]:
+    """The trees and wall seconds."""
+    sizes = Trees()
     with Sandbox(workers=2, prelude=toolbox_source()) as sandbox:
         services = Services(engine, None, AsyncSandbox(sandbox), task.grader)
         started = time.perf_counter()
@@ -162,6 +173,9 @@ def token_ratio(task: Task) -> None:
         sizes, search_s = searched(task, engine)
         asked = engine.asked
     with ready(task) as engine:
+        again, _ = searched(task, engine)
+    same = sum(again.texts[name] == texts for name, texts in sizes.texts.items()) / sizes.trees
+    with ready(task) as engine:
         started = time.perf_counter()
         completions = asyncio.run(engine.generate(asked))
         alone_s = time.perf_counter() - started
@@ -169,6 +183,7 @@ def token_ratio(task: Task) -> None:
     facts = {"driver": "perseid", "engine": task.engine.kind, "model": task.model, "sequences": len(asked)}
     report("search.tokens_per_s", sizes.tokens / search_s, "tokens/s", **facts)
     report("engine.tokens_per_s", alone, "tokens/s", **facts)
+    report("search.identical_trees", same, "share of two searches", **facts)
     report("search.token_ratio", sizes.tokens / search_s / alone, "share", ">= 0.9", **facts)
 
 

@@ -17,6 +17,7 @@ from perseid.errors import UserError
 
 INTERRUPTED = 130
 INTERRUPTS = {"DagsterExecutionInterruptedError"}  # named, so that it need not be imported
+FAILURES = {"EngineFailure", "SandboxFailure"}  # of what serves a search; the user may mend it
 TABLE_WIDTH = 110  # characters
 
 app = typer.Typer(
@@ -206,6 +207,8 @@ def explained(error: BaseException) -> int:
         return int(error.exit_code)
     if isinstance(error, UserError) or type(error).__name__ == "SandboxUnavailable":
         return failed(str(error), 2)
+    if type(error).__name__ in FAILURES:
+        return failed(f"{error}; what was answered is kept, the same command goes on from here", 1)
     if full := disk_full(error):
         return failed(f"{full}; make room and run again, nothing is lost", 2)
     raise error

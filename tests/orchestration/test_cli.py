@@ -1,6 +1,7 @@
 """Mistakes on the command line: one line on standard error, exit status 2, nothing lost."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,19 @@ def refused(*arguments: str) -> str:
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
     return done.stderr
+
+
+def test_servers_that_are_all_down_are_named_with_what_to_do(tmp_path: Path) -> None:
+    """A port that nobody listens on; round_00 is made by this process, the first answers are asked of the server."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    engine = f'engine: {{kind: server, threads: 1, patience_s: 1, endpoints: ["http://127.0.0.1:{port}/v1"]}}'
+    path = tmp_path / "mine.yaml"
+    path.write_text(SMOKE.replace("engine: {threads: 1}", engine))
+    done = run("evolve", str(path), "--root", str(tmp_path / "root"))
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert "vllm serve" in done.stderr
 
 
 def test_a_misspelt_option_or_command_is_named_with_what_to_do() -> None:
