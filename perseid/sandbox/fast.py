@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import builtins
 import math
-import queue
 import re
+import threading
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Final
@@ -65,14 +65,15 @@ class FastTier:
         self._source = f"{_PATCHES}\n{prelude}"
         self._guardian: Guardian | None = None
         self._interpreters: list[Interpreter] = []
-        self._idle: queue.SimpleQueue[Interpreter] = queue.SimpleQueue()
+        self._idle: list[Interpreter] = []
+        self._num_idle = threading.Semaphore(workers)
+        self._mine = threading.local()
         self._fresh: bytes | None = None
 
     def __enter__(self) -> FastTier:
         self._guardian = Guardian()
         self._interpreters = [Interpreter(self._limits, self._guardian) for _ in range(self._workers)]
-        for interpreter in self._interpreters:
-            self._idle.put(interpreter)
+        self._idle = list(self._interpreters)
         try:
             self._load_prelude()
         except BaseException:
@@ -111,11 +112,21 @@ class FastTier:
         """
         if any(map(routed_to_cpython, state.steps[state.num_kept :])):
             return [None] * len(codes)
-        interpreter = self._idle.get()
+        with self._num_idle:
+            interpreter = self._take()
+            try:
+                return [self._step(interpreter, state, code, keep) for code in codes]
+            finally:
+                self._idle.append(interpreter)
+
+    def _take(self) -> Interpreter:
+        """An idle interpreter; the one that this thread had last if it can be had, for it shares a core with it."""
         try:
-            return [self._step(interpreter, state, code, keep) for code in codes]
-        finally:
-            self._idle.put(interpreter)
+            interpreter: Interpreter = self._mine.interpreter
+            self._idle.remove(interpreter)
+        except (AttributeError, ValueError):
+            interpreter = self._mine.interpreter = self._idle.pop()
+        return interpreter
 
     def _step(self, interpreter: Interpreter, state: State, code: str, keep: bool) -> tuple[Execution, State] | None:
         if routed_to_cpython(code):

@@ -22,6 +22,8 @@ from typing import Final
 _WORD: Final = re.compile(r"[^\W\d]\w*")
 _ALL: Final = re.compile(r"\b(?:globals|locals|vars|dir|eval|exec|__\w+__)\b|\bimport[ \t]*\(?[ \t]*\*")
 _CLOCK: Final = re.compile(r"\b(?:time|now|today|utcnow|monotonic|perf_counter|urandom|SystemRandom)")
+# A step that only gives a text a name, as the first step of most programs does; no name stands in the text.
+_NAMED_TEXT: Final = re.compile(r"""\s*(\w+) = (?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')\s*""")
 # Builtins that make containers of what they are given, and touch nothing else.
 _MAKERS: Final = frozenset({"dict", "list", "set", "tuple", "frozenset"})
 _PLAIN: Final = (
@@ -75,6 +77,8 @@ class Prelude:
 
     def _wanted(self, step: str) -> frozenset[int]:
         """The parts that a program with `step` in it needs."""
+        if named := _NAMED_TEXT.fullmatch(step):
+            step = named[1]
         if not step.isascii():
             step = f"{step}\n{unicodedata.normalize('NFKC', step)}"
         if _ALL.search(step):
