@@ -18,7 +18,7 @@ import socket
 import time
 from typing import Any, NoReturn
 
-from . import child, children, confinement, examination, kernel, namespaces, preload
+from . import child, children, confinement, examination, kernel, largepages, namespaces, preload
 from .children import Server
 
 # Of each program: its request, standard input, output, record.
@@ -33,6 +33,10 @@ def main(fd: int, config: dict[str, Any]) -> NoReturn:
     try:
         program = kernel.Filter(base64.b64decode(config["filter"])) if config["filter"] else None
         main_module = preload.warm(config["preload"], config["prelude"])
+        # Before anything is shared with another process: a collection writes to every page.
+        gc.collect()
+        gc.freeze()
+        largepages.gather()
         if config["without_namespaces"] and program is not None:
             layers = confinement.establish_without_namespaces(program)
         else:
@@ -42,7 +46,6 @@ def main(fd: int, config: dict[str, Any]) -> NoReturn:
     except (confinement.Unavailable, OSError) as missing:
         host.send(json.dumps({"unavailable": str(missing)}).encode())
         os._exit(1)
-    gc.collect()
     gc.freeze()
     host.send(json.dumps({"ready": server.confinement.report}).encode())
     poller = select.poll()

@@ -28,6 +28,7 @@ CAP_DAC_READ_SEARCH = 2
 _AT_RECURSIVE, _AT_FDCWD = 0x8000, -100
 _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 1, 2, 4
 _SECCOMP_SET_MODE_FILTER = 1
+_MADV_COLLAPSE = 25
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
@@ -77,6 +78,12 @@ def make_readonly(path: str, recursive: bool = True) -> None:
     flags = ctypes.c_uint(_AT_RECURSIVE if recursive else 0)
     fd, size = ctypes.c_int(_AT_FDCWD), ctypes.c_size_t(len(attributes))
     _syscall("mount_setattr", _SYS_MOUNT_SETATTR, fd, path.encode(), flags, attributes, size)
+
+
+def collapse(place: int, size: int) -> None:
+    """Put `size` bytes of memory at address `place` into one large page (madvise(2) with MADV_COLLAPSE)."""
+    advice = ctypes.c_int(_MADV_COLLAPSE)
+    _check(_libc.madvise(ctypes.c_void_p(place), ctypes.c_size_t(size), advice), "madvise")
 
 
 def pivot_root(new: str, old: str) -> None:
