@@ -132,7 +132,7 @@ class Client:
             return 0, said if TOO_LONG.search(said) else ""
         counted = _read(_Counted, content)
         room = counted.max_model_len - counted.count
-        why = f"a prompt of {counted.count} tokens leaves no room in the context of {counted.max_model_len}"
+        why = f"a prompt of {counted.count} tokens leaves no room in a context of {counted.max_model_len}"
         return room, "" if room > 0 else why
 
     async def _send(self, method: str, url: str, path: str, body: object = None, absent: int = 0) -> tuple[int, bytes]:

@@ -22,7 +22,7 @@ from perseid.engine import EngineFailure
 
 FIRST_S: Final = 0.1  # pause after the first failure in a row, doubled with each further one
 LAST_S: Final = 15.0  # the longest pause
-CHECK_S: Final = 10.0  # between two probes of an endpoint that is up
+CHECK_S: Final = 10.0  # between two probes of an endpoint that is up, and for the answer to one
 log = logging.getLogger(__name__)
 
 
@@ -49,11 +49,14 @@ Probe = Callable[[Endpoint], Awaitable[str]]  # what is wrong with it, "" if not
 
 
 class Endpoints:
-    """All endpoints of an engine; lives on one event loop. `chance` spreads the pauses and touches no answer."""
+    """All endpoints of an engine; lives on one event loop. `chance` spreads the pauses and touches no answer.
 
-    def __init__(self, urls: Sequence[str], patience_s: float, chance: random.Random) -> None:
+    check_s: seconds between two probes of an endpoint that is up.
+    """
+
+    def __init__(self, urls: Sequence[str], patience_s: float, chance: random.Random, check_s: float = CHECK_S) -> None:
         self.all = [Endpoint(url) for url in urls]
-        self._patience_s, self._chance = patience_s, chance
+        self._patience_s, self._chance, self._check_s = patience_s, chance, check_s
         self._turn = 0
         self._changed = asyncio.Event()
 
@@ -115,7 +118,7 @@ class Endpoints:
             endpoint.probed = True
             if endpoint.up:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(endpoint.down.wait(), CHECK_S)
+                    await asyncio.wait_for(endpoint.down.wait(), self._check_s)
             if not endpoint.up:
                 await asyncio.sleep(max(endpoint.rest_s, self.pause_s(endpoint.failures)))
 

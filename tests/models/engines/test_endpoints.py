@@ -3,7 +3,6 @@ import random
 
 import pytest
 
-from models.engines import endpoints
 from models.engines.endpoints import FIRST_S, LAST_S, Endpoint, Endpoints
 from perseid.engine import EngineFailure
 
@@ -95,11 +94,9 @@ def test_pauses_double_up_to_the_longest_and_are_spread() -> None:
         assert longest / 2 <= min(drawn) < 0.6 * longest < 0.9 * longest < max(drawn) <= longest
 
 
-def test_an_endpoint_that_is_up_is_probed_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoints, "CHECK_S", 0.01)
-
-    async def found() -> str:
-        made, answers = three(10.0, "none"), iter(["", "", "", "hung"])
+def test_an_endpoint_that_is_up_is_probed_now_and_then() -> None:
+    async def found() -> bool:
+        made, answers = Endpoints("a", 10.0, random.Random(0), check_s=0.01), iter(["", "", "", "hung"])
 
         async def probe(endpoint: Endpoint) -> str:
             return next(answers)
@@ -107,8 +104,7 @@ def test_an_endpoint_that_is_up_is_probed_now_and_then(monkeypatch: pytest.Monke
         watching = asyncio.ensure_future(made.watch(made.all[0], probe))
         while made.all[0].error != "hung":
             await made.changed()
-        up = made.all[0].up
         watching.cancel()
-        return str(up)
+        return made.all[0].up
 
-    assert asyncio.run(found()) == "False"
+    assert asyncio.run(found()) is False

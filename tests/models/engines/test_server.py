@@ -347,7 +347,7 @@ def test_a_prompt_that_fills_the_context_is_refused_and_the_others_are_answered(
     folder: Path, server: FakeServer
 ) -> None:
     long = replace(REQUESTS[0], prompt="word " * 100)
-    refused = Completion("", "", 0, refusal="a prompt of 100 tokens leaves no room in the context of 100")
+    refused = Completion("", "", 0, refusal="a prompt of 100 tokens leaves no room in a context of 100")
     with ServerEngine(folder, settings(server)) as engine:
         assert generate(engine, [long, *REQUESTS]) == [refused, *WANTED]
         server.tokenizes = False
