@@ -9,6 +9,7 @@ of the few built in.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gzip
 import json
 import math
@@ -25,7 +26,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from perseid.sandbox import Limits, Sandbox, State
+from perseid.problems import toolbox_source
+from perseid.sandbox import AsyncSandbox, Limits, Sandbox, State
 from perseid.sandbox.sandbox import PRELOAD
 from perseid.sandbox.server import preload
 
@@ -61,6 +63,17 @@ PROBLEMS = [
         "def check(candidate):\n    assert candidate([1, 2, 4, 10], 100)\n    assert not candidate([1, 20, 4, 10], 5)\n"
         "    assert candidate([1, 8, 4, 10], 11)\n    assert not candidate([1, 8, 4, 10], 10)\n",
     ),
+]
+# Questions of the quickstart, with the tools that answer them.
+QUESTIONS = [
+    ("What is the greatest common divisor of 12 and 18?", "numbers gcd factors commas"),
+    ("Sort these words: pear, apple, fig", "words ascending commas"),
+    ("How many legs are there in total if you have 3 cats, 2 dogs and 1 spider?", "animals legs total"),
+    ("How long is it from 10:20:30 to 11:00:05?", "times span clock"),
+    ("Calculate 12.5 + 3 * 4", "expression value"),
+    ("What day of the week was May 17, 2021?", "date weekday"),
+    ("What is the sum of 12, 13 and 14?", "numbers total ones"),
+    ("Reverse this word: hello", "word backward length"),
 ]
 Way = Callable[[], object]
 
@@ -282,6 +295,52 @@ def grow_again(sandbox: Sandbox, root: str, step: str) -> None:
         assert {execution.status for execution in sandbox.run_many(level)} == {"ok"}
 
 
+async def search(sandbox: Sandbox, trees: int) -> int:
+    """Search `trees` trees for each of `QUESTIONS` at once; the number of steps."""
+    runner, salt = AsyncSandbox(sandbox), time.monotonic()
+    found = [explore(runner, *asked, f"{salt} {n}") for n in range(trees) for asked in QUESTIONS]
+    return sum(await asyncio.gather(*found))
+
+
+async def explore(runner: AsyncSandbox, question: str, tools: str, salt: str) -> int:
+    """Expand one path: at each node five siblings, the first of which is right and the others as models err."""
+    [(_, state)] = await runner.extend_many([(None, f"q = {question!r}")])
+    num_steps, before = 1, "q"
+    for name, tool in zip("abcdefgh", [*tools.split(), "print"], strict=False):
+        calls = [
+            f"{tool}({before})",
+            f"total({before})",
+            f"root({before})",
+            f"{tool}({name}{name})",
+            f"largest({before})",
+        ]
+        steps = [f"# take {tool}, {salt}\n{name} = {call}" for call in calls]
+        answers = await runner.extend_many([(state, step) for step in steps])
+        assert answers[0][0].status == "ok", answers[0][0]
+        num_steps, before, state = num_steps + len(steps), name, answers[0][1]
+    return num_steps
+
+
+def measure_search(rounds: int) -> None:
+    """Steps a second as a search asks for them, with the quickstart's library as prelude."""
+    library = toolbox_source()
+    with (
+        Sandbox(prelude=library) as one,
+        Sandbox(prelude=library, workers=2) as two,
+        Sandbox(prelude=library, tier="cpython") as cpython,
+    ):
+        ways: dict[str, tuple[Way, int]] = {
+            "one": (lambda: asyncio.run(search(one, 4)), 1),
+            "two": (lambda: asyncio.run(search(two, 4)), 1),
+            "cpython": (lambda: asyncio.run(search(cpython, 1)), 1),
+        }
+        num_steps = {way: asyncio.run(search(cpython, 1)) * (1 if way == "cpython" else 4) for way in ways}
+        took = interleaved(ways, rounds)
+    each = {way: [second / num_steps[way] for second in seconds] for way, seconds in took.items()}
+    rates = {way: round(1 / statistics.median(seconds), 1) for way, seconds in each.items()}
+    report("search steps, fast tier / CPython tier", ratio(each["cpython"], each["one"]), "x", ">= 10", **rates)
+
+
 def read_humaneval(path: Path) -> list[tuple[str, str, str]]:
     with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
         rows = [json.loads(line) for line in file]
@@ -301,6 +360,7 @@ def main() -> None:
     measure_start()
     compare_grading(rounds, read_humaneval(chosen.humaneval) if chosen.humaneval else PROBLEMS * 5)
     measure_trees(max(2, rounds // 5))
+    measure_search(max(2, rounds // 3))
 
 
 if __name__ == "__main__":

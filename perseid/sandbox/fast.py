@@ -38,6 +38,10 @@ _MISSING_ATTRIBUTE = re.compile(r"(?:module '[\w.]+'|'(\w+)' object|type object 
 _MISSING_NAME = re.compile(r"name '(\w+)' is not defined")
 # Errors by which monty says "not in this interpreter", or that it raises for arguments CPython would accept.
 _DOUBTFUL: Final = (NotImplementedError, ImportError, SyntaxError, TypeError, OSError)
+# What `re` says of these types CPython says too, whatever the value: no gap.
+_SURE: Final = re.compile(
+    r"expected string or bytes-like object, got '(?:list|int|NoneType|dict|float|tuple|set|bool)'"
+)
 _ERROR_CHARS: Final = 2000
 # A state whose steps since the last snapshot take longer than this is kept: reading and writing it takes about as long.
 _DEAR_S: Final = 100e-6
@@ -190,6 +194,8 @@ def routed_to_cpython(step: str) -> bool:
 
 def doubtful(raised: Raised) -> bool:
     """Whether `raised` may come from a gap in monty rather than from the code."""
+    if raised.kind is TypeError and _SURE.fullmatch(raised.text):
+        return False
     if issubclass(raised.kind, _DOUBTFUL) or "Internal error in monty" in raised.text:
         return True
     if issubclass(raised.kind, NameError):

@@ -1,0 +1,153 @@
+"""The fast tier's processes: every step ends as it would alone, whatever came before it on the same process."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from perseid.sandbox import Limits, Sandbox, State
+from perseid.sandbox.guardian import Guardian
+from perseid.sandbox.interpreter import Interpreter, Task
+
+LIMITS = Limits(timeout_s=1.0, output_bytes=1000)
+
+
+@pytest.fixture
+def interpreter() -> Iterator[Interpreter]:
+    guardian = Guardian()
+    opened = Interpreter(LIMITS, guardian)
+    yield opened
+    opened.close()
+    guardian.close()
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(LIMITS, workers=2, preload=()) as opened:
+        yield opened
+
+
+def outcome(interpreter: Interpreter, *sources: str) -> tuple[str, str | None] | None:
+    answer = interpreter.run(Task(None, sources[:-1], sources[-1]))
+    if answer is None:
+        return None
+    return answer.stdout, None if answer.raised is None else f"{answer.raised.kind.__name__}: {answer.raised.text}"
+
+
+def test_only_the_last_source_is_heard(interpreter: Interpreter) -> None:
+    assert outcome(interpreter, "a = 1\nprint('before')", "print(a)") == ("1\n", None)
+
+
+@pytest.mark.parametrize(
+    ("code", "printed", "raised"),
+    [
+        ("1 / 0", "", "ZeroDivisionError: division by zero"),
+        ("print(1)\n{}['a']", "1\n", "KeyError: 'a'"),
+        ("raise ValueError", "", "ValueError: "),
+        ("nothing", "", "NameError: name 'nothing' is not defined"),
+        ("import json\njson.loads('{')", "", "JSONDecodeError: Expecting ',' delimiter: line 1 column 2 (char 1)"),
+        ("x = (", "", "SyntaxError: unexpected EOF while parsing"),
+        ("assert 1 == 2", "", "AssertionError: "),
+    ],
+)
+def test_what_was_raised_is_told_in_full(interpreter: Interpreter, code: str, printed: str, raised: str) -> None:
+    for _ in range(2):
+        assert outcome(interpreter, code) == (printed, raised)
+        assert outcome(interpreter, "print(2)") == ("2\n", None)
+
+
+def test_a_name_that_is_asked_for_halfway_stops_nothing_after_it(interpreter: Interpreter) -> None:
+    asking = "try:\n    nothing\nexcept NameError:\n    a = 1"
+    assert outcome(interpreter, asking, "b = a + 1", asking, "print(a, b)") == ("1 2\n", None)
+    assert outcome(interpreter, "nothing", "print(1)") == ("", "NameError: name 'nothing' is not defined")
+    assert outcome(interpreter, "print(1)") == ("1\n", None)
+
+
+def test_an_earlier_source_that_fails_is_what_is_told(interpreter: Interpreter) -> None:
+    assert outcome(interpreter, "1 / 0", "print(1)") == ("", "ZeroDivisionError: division by zero")
+    assert outcome(interpreter, "print(1)") == ("1\n", None)
+
+
+def test_a_state_is_kept_from_the_asked_time_on(interpreter: Interpreter) -> None:
+    kept = interpreter.run(Task(None, (), "a = [1]", keep_from_s=0.0))
+    assert kept is not None
+    assert kept.snapshot is not None
+    for n in (2, 3):
+        answer = interpreter.run(Task(kept.snapshot, (), f"a.append({n})\nprint(a)", keep_from_s=10.0))
+        assert answer is not None
+        assert (answer.stdout, answer.snapshot) == (f"[1, {n}]\n", None)
+
+
+def test_a_process_that_is_killed_is_replaced(interpreter: Interpreter) -> None:
+    assert outcome(interpreter, "print(1)") == ("1\n", None)
+    [process] = [child for child in psutil.Process().children() if child.name() == "monty"]
+    os.kill(process.pid, signal.SIGKILL)
+    assert outcome(interpreter, "print(2)") is None
+    assert outcome(interpreter, "print(3)") == ("3\n", None)
+
+
+def test_a_snapshot_that_is_none_is_no_verdict(interpreter: Interpreter) -> None:
+    assert interpreter.run(Task(b"nonsense", (), "print(1)")) is None
+    assert outcome(interpreter, "print(1)") == ("1\n", None)
+
+
+def test_too_much_output_time_and_memory_cost_the_process_and_not_the_next_task(interpreter: Interpreter) -> None:
+    answer = interpreter.run(Task(None, (), "while True:\n    print('x' * 99)"))
+    assert answer is not None
+    assert (answer.overflowed, len(answer.stdout)) == (True, 1000)
+    assert outcome(interpreter, "print(1)") == ("1\n", None)
+    ended = outcome(interpreter, "while True:\n    pass")
+    assert ended is not None
+    assert "TimeoutError: feed time limit exceeded" in str(ended[1])
+    assert outcome(interpreter, "print(1)") == ("1\n", None)
+    ended = outcome(interpreter, "a = []\nwhile True:\n    a.append('x' * 10**6)")
+    assert ended is not None
+    assert "MemoryError" in str(ended[1])
+    assert outcome(interpreter, "print(1)") == ("1\n", None)
+
+
+def test_steps_asked_for_together_end_as_alone(sandbox: Sandbox) -> None:
+    state = sandbox.extend(None, "a = [1]")[1]
+    codes = ["a.append(2)\nprint(a)", "1 / 0", "print(a)", "import heapq\nprint(a)", "nothing", "x" * 300_000]
+    pairs = [(start, code) for start in (state, None, state) for code in codes]
+    together = sandbox.extend_many(pairs)
+    alone = [sandbox.extend(*pair) for pair in pairs]
+    assert [(e.status, e.stdout, e.error, e.tier, s.steps) for e, s in together] == [
+        (e.status, e.stdout, e.error, e.tier, s.steps) for e, s in alone
+    ]
+
+
+def test_a_dear_step_is_not_run_again_and_a_light_one_leaves_no_bytes(sandbox: Sandbox) -> None:
+    light = sandbox.extend(None, "a = 1")[1]
+    assert (light.snapshot, light.num_kept) == (None, 0)
+    dear_execution, dear = sandbox.extend(light, "for i in range(200_000):\n    a = i")
+    assert dear.num_kept == 2
+    after, _ = sandbox.extend(dear, "print(a)")
+    assert (after.stdout, after.tier) == ("199999\n", "fast")
+    assert after.wall_s < dear_execution.wall_s / 2
+
+
+def test_many_light_steps_come_to_be_kept(sandbox: Sandbox) -> None:
+    state = State()
+    for n in range(40):
+        execution, state = sandbox.extend(state, f"a{n} = {n}\nprint(a{max(0, n - 1)})")
+        assert execution.stdout == f"{max(0, n - 1)}\n"
+        assert len(state.steps) - state.num_kept < 20
+
+
+def test_what_the_clock_said_stays_said() -> None:
+    with Sandbox(LIMITS, prelude="import datetime") as sandbox:
+        first, state = sandbox.extend(None, "t = datetime.datetime.now()\nprint(t)")
+        for _ in range(3):
+            again, _ = sandbox.extend(state, "print(t)")
+            assert (again.stdout, again.tier) == (first.stdout, "fast")
+
+
+def test_an_error_that_cpython_would_raise_too_stays_on_the_fast_tier(sandbox: Sandbox) -> None:
+    code = "import re\nre.findall('a', [1])"
+    fast, cpython = sandbox.run(code), sandbox.run(code, tier="cpython")
+    assert (fast.tier, fast.status, fast.error) == ("fast", "error", cpython.error)
