@@ -280,7 +280,9 @@ def test_at_most_batch_requests_are_under_way_and_both_servers_share_them(
     with ServerEngine(folder, settings(*servers, batch=6)) as engine:
         assert generate(engine) == WANTED
     assert [server.most for server in servers] == [3, 3]
-    assert [len(server.asked) for server in servers] == [20, 20]
+    first, second = (len(server.asked) for server in servers)
+    assert first + second == 40
+    assert abs(first - second) <= 6
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -519,12 +521,15 @@ def test_a_search_over_servers_that_fail_in_every_way_gives_the_same_trees(
     world: World, folder: Path, servers: list[FakeServer], tmp_path: Path
 ) -> None:
     chance = random.Random(0)
-    fates = (*FAILURES, "hang", "slow", "busy")
+    fates = (*FAILURES, "slow", "busy")
+
+    def fate(number: int) -> str:
+        return "hang" if number == 40 else chance.choice(fates) if chance.random() < 0.08 else "answer"
+
     for server in servers:
-        server.rule = world.rule
-        server.fate = lambda number: chance.choice(fates) if chance.random() < 0.1 else "answer"
+        server.rule, server.fate = world.rule, fate
     wanted = world.search(ScriptedEngine(world.rule))
-    with ServerEngine(folder, settings(*servers, timeout_s=0.3)) as engine:
+    with ServerEngine(folder, settings(*servers, timeout_s=2.0, patience_s=120.0)) as engine:
         servers[0].later(0.3, servers[0].die)
         servers[0].later(0.8, servers[0].live)
         assert world.search(engine, tmp_path / "journal") == wanted
