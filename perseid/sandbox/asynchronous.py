@@ -53,13 +53,10 @@ class AsyncSandbox:
         try:
             size = -(-len(pairs) // parts)
             chunks = [pairs[start : start + size] for start in range(0, len(pairs), size)] if pairs else []
-            found = [loop.run_in_executor(self._threads, self._extended, chunk) for chunk in chunks]
+            found = [loop.run_in_executor(self._threads, self._sandbox.extend_in_turn, chunk) for chunk in chunks]
             return [answer for answers in await asyncio.gather(*found) for answer in answers]
         finally:
             self._calls -= 1
-
-    def _extended(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]:
-        return [self._sandbox.extend(state, code) for state, code in pairs]
 
     async def grade(self, code: str, entry_point: str, tests: str) -> Grade:
         """As `Sandbox.grade`."""

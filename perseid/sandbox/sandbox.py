@@ -117,13 +117,13 @@ class Sandbox:
     def extend_many(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]:
         """`extend` for each pair, `workers` at a time; answers in the order of `pairs`."""
         if self.workers == 1 or len(pairs) < 2:
-            return self._extended(pairs)
+            return self.extend_in_turn(pairs)
         size = -(-len(pairs) // self.workers)
         chunks = [pairs[start : start + size] for start in range(0, len(pairs), size)]
-        return [answer for answers in self._threads.map(self._extended, chunks) for answer in answers]
+        return [answer for answers in self._threads.map(self.extend_in_turn, chunks) for answer in answers]
 
-    def _extended(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]:
-        """`extend` for each pair; those that follow each other and continue the same state go together."""
+    def extend_in_turn(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]:
+        """`extend` for each pair, on this thread; neighbours that continue the same state share its interpreter."""
         answers: list[tuple[Execution, State]] = []
         for _, group in itertools.groupby(pairs, key=lambda pair: id(pair[0])):
             [(state, first), *others] = group
