@@ -179,6 +179,7 @@ def main() -> None:
     parser.add_argument("--experiment", default="quickstart")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--smollm", type=Path, help="a folder with SmolLM2")
+    parser.add_argument("--part", choices=["all", "real"], default="all", help="real: without the scripted engines")
     parser.add_argument("--quick", action="store_true", help="a tenth of the trees")
     parser.add_argument("--peak-of", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -186,14 +187,19 @@ def main() -> None:
         peak_of(given.peak_of)
         return
     fewer = 10 if given.quick else 1
-    utilisation(2000 // fewer)
-    kernel((200 // fewer, 2000 // fewer), 3)
-    memory(10_000 // fewer)
-    journal_instant(1000 // fewer)
+    if given.part != "real":
+        synthetic(fewer)
     if given.root is not None:
         from benchmarks.search_real import real
 
         real(given)
+
+
+def synthetic(fewer: int) -> None:
+    utilisation(2000 // fewer)
+    kernel((200 // fewer, 2000 // fewer), 3)
+    memory(10_000 // fewer)
+    journal_instant(1000 // fewer)
 
 
 if __name__ == "__main__":

@@ -91,11 +91,12 @@ def real(given: argparse.Namespace) -> None:
     overrides = {} if given.seed is None else {"seed": given.seed}
     loaded, store = load_experiment(Path("experiments") / f"{given.experiment}.yaml", overrides), Store(given.root)
     task = quickstart(loaded, store)
-    embedded(task)
+    with ready(task) as engine:
+        journaled(task, engine)
     if importlib.util.find_spec("vllm") is not None:
-        few = 8 if given.quick else 64
+        many, few = (8, 8) if given.quick else (280, 48)
         continuous = task.engine.model_copy(update={"kind": "vllm", "batch": 128})
-        token_ratio(Task(task.model, task.folder, continuous, METHOD, task.settings, task.problems[:few], task.grader))
+        token_ratio(Task(task.model, task.folder, continuous, METHOD, task.settings, task.problems[:many], task.grader))
         if given.smollm is not None:
             token_ratio(smollm(given.smollm, continuous, few))
     for name, root in (("before", given.before), ("after", given.root)):
@@ -153,38 +154,37 @@ def searched(task: Task, engine: Engine, journal: Path | None = None) -> tuple[T
         return sizes, time.perf_counter() - started
 
 
-def embedded(task: Task) -> None:
-    """The journal's share of a real search, and how fast it replays."""
-    with tempfile.TemporaryDirectory() as folder, ready(task) as engine, TimedJournal() as timed:
+def journaled(task: Task, engine: Engine) -> tuple[Trees, float]:
+    """A search with its journal: what that costs, and how fast it replays."""
+    with tempfile.TemporaryDirectory() as folder, TimedJournal() as timed:
         path = Path(folder) / "journal"
         sizes, search_s = searched(task, engine, path)
         spent_s, num_bytes = timed.seconds, path.stat().st_size
         _, replay_s = searched(task, engine, path)
-    facts = {"driver": "perseid", "engine": "transformers", "model": task.model, "nodes": sizes.nodes}
+    facts = {"driver": "perseid", "engine": task.engine.kind, "model": task.model, "nodes": sizes.nodes}
     report("journal.overhead", 100 * spent_s / search_s, "%", "< 3", **facts)
     report("journal.bytes_per_node", num_bytes / sizes.nodes, "bytes", **facts)
     report("journal.replay", search_s / replay_s, "x", ">= 50", **facts)
     report("search.tokens_per_s", sizes.tokens / search_s, "tokens/s", **facts)
+    return sizes, search_s
 
 
 def token_ratio(task: Task) -> None:
     """Tokens a second in search over those of the engine alone on the same prompts all at once; new engines both."""
     with ready(task) as engine:
-        sizes, search_s = searched(task, engine)
+        sizes, search_s = journaled(task, engine)
         asked = engine.asked
-    with ready(task) as engine:
-        again, _ = searched(task, engine)
-    same = sum(again.texts[name] == texts for name, texts in sizes.texts.items()) / sizes.trees
     with ready(task) as engine:
         started = time.perf_counter()
         completions = asyncio.run(engine.generate(asked))
         alone_s = time.perf_counter() - started
+        again, _ = searched(task, engine)
+    same = sum(again.texts[name] == texts for name, texts in sizes.texts.items()) / sizes.trees
     alone = sum(completion.num_tokens for completion in completions) / alone_s
     facts = {"driver": "perseid", "engine": task.engine.kind, "model": task.model, "sequences": len(asked)}
-    report("search.tokens_per_s", sizes.tokens / search_s, "tokens/s", **facts)
     report("engine.tokens_per_s", alone, "tokens/s", **facts)
-    report("search.identical_trees", same, "share of two searches", **facts)
     report("search.token_ratio", sizes.tokens / search_s / alone, "share", ">= 0.9", **facts)
+    report("search.identical_trees", same, "share of two searches", **facts)
 
 
 def verified_a_cpu_minute(name: str, store: Store, loaded: Experiment) -> None:

@@ -199,6 +199,8 @@ def _arguments(folder: Path, settings: experiment.Engine) -> Any:
         here = {
             "kv_cache_memory_bytes": int(settings.memory_gib * 2**30),
             "block_size": BLOCK,
+            # A prompt cut in two would have vLLM rewind its request's generator, which torch cannot on a CPU.
+            "enable_chunked_prefill": False,
             "enforce_eager": True,
             "distributed_executor_backend": "uni",
         }
@@ -206,13 +208,20 @@ def _arguments(folder: Path, settings: experiment.Engine) -> Any:
         model=str(folder),
         dtype=settings.dtype,
         max_num_seqs=settings.batch,
-        max_num_batched_tokens=max(STEP_TOKENS, settings.batch),
+        max_num_batched_tokens=max(STEP_TOKENS, settings.batch, _context(folder)),
         enable_prefix_caching=True,
         generation_config="vllm",
         disable_log_stats=True,
         use_tqdm_on_load=False,
         **here,
     )
+
+
+def _context(folder: Path) -> int:
+    """Tokens of the longest prompt: without chunks it is computed at once."""
+    from transformers import AutoConfig
+
+    return int(AutoConfig.from_pretrained(folder).max_position_embeddings)
 
 
 def _variables(settings: experiment.Engine) -> dict[str, str]:

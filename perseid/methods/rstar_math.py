@@ -20,6 +20,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from perseid.engine import Completion, Sampling
@@ -53,8 +54,7 @@ class RStarMath:
         return response.replace(END_OF_STEP, "\n").replace(END_OF_ANSWER, "\n").strip("\n")
 
     def program_key(self, code: str) -> str:
-        lines = (line.rstrip() for line in code.splitlines())
-        return "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
+        return _without_comments(code)
 
     def sampling(self, settings: Search) -> Sampling:
         stop = (END_OF_STEP, END_OF_ANSWER)
@@ -66,7 +66,7 @@ class RStarMath:
     def parse(self, completion: Completion) -> Step:
         """A step ended by a delimiter that is re-appended; cut by the length limit or without code, it is none."""
         code = completion.text.strip("\n")
-        marked = any(mark in code for mark in MARKS)
+        marked = "<|" in code and any(mark in code for mark in MARKS)
         parsed = completion.stop in (END_OF_STEP, END_OF_ANSWER) and not marked and bool(self.program_key(code))
         ends = completion.stop == END_OF_ANSWER
         return Step(completion.text + completion.stop, code, ends, completion.num_tokens, parsed)
@@ -132,6 +132,13 @@ class RStarMath:
         count = Counter(rated.answer for rated in answers)
         best = max(answers, key=lambda rated: (rated.q, count[rated.answer]), default=None)
         return None if best is None else best.answer
+
+
+@lru_cache(maxsize=10_000)
+def _without_comments(code: str) -> str:
+    """Without lines that hold nothing else. Remembered: the siblings of a node are compared with every new sample."""
+    lines = (line.rstrip() for line in code.splitlines())
+    return "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
 
 
 def is_parity(settings: Search) -> bool:

@@ -38,6 +38,7 @@ from perseid.search.states import States
 from perseid.search.tree import Tree
 
 VERSION: Final = "2"  # part of the journal's key
+GATHER_S: Final = 0.001  # far below the step of an engine
 Finished = Callable[[Tree], None]
 AHEAD: Final = 4  # sequences asked for at once, by `concurrency`: half of those are done and wait for a longer sibling
 
@@ -185,7 +186,7 @@ class _Driver:
                 self._admit()
                 while self._live:
                     self._send()
-                    await self._arrival.wait()
+                    await self._arrivals()
                     self._take()
                     self._admit()
                     self._report()
@@ -281,6 +282,19 @@ class _Driver:
                 self._arrival.set()
 
         task.add_done_callback(arrived)
+
+    async def _arrivals(self) -> None:
+        """Wait for answers, and a little for more: those that arrive together are one record of the journal.
+
+        Where the engine is only called when nothing is under way, nobody waits for less than all of them.
+        """
+        await self._arrival.wait()
+        if self._services.engine.concurrency == 0:
+            while self._tasks:
+                self._arrival.clear()
+                await self._arrival.wait()
+        elif self._journal is not None:
+            await asyncio.sleep(GATHER_S)
 
     def _take(self) -> None:
         """Journal all that arrived, then let its trees go on."""

@@ -127,23 +127,33 @@ class Replay:
 
     def __init__(self, path: Path, entries: deque[tuple[int, bytes]]) -> None:
         self._path, self._entries = path, entries
+        self._read: tuple[int, Entry] | None = None
+        self._advance()
 
     def next(self, kind: str, digest: int) -> Any | None:
         """The answers to this request; None when the record ends. Those of another request are a `UserError`."""
-        if not self._entries:
+        if self._read is None:
             return None
-        offset, line = self._entries[0]
-        _, recorded, asked, answers = json.loads(line.decode("utf-8", "surrogatepass"))
+        offset, (_, recorded, asked, answers) = self._read
         if (recorded, asked) != (kind, digest):
             raise UserError(self._path, f"offset {offset}", f"expected the answers to another {kind}; delete the file")
-        self._entries.popleft()
+        self._advance()
         return answers
 
     def ends_with(self, kind: str) -> Any | None:
         """What stands in the next entry if it is of this kind; None otherwise, and then nothing is taken."""
-        if not self._entries or json.loads(self._entries[0][1].decode("utf-8", "surrogatepass"))[1] != kind:
+        if self._read is None or self._read[1][1] != kind:
             return None
-        return json.loads(self._entries.popleft()[1].decode("utf-8", "surrogatepass"))[3]
+        answers = self._read[1][3]
+        self._advance()
+        return answers
+
+    def _advance(self) -> None:
+        if not self._entries:
+            self._read = None
+            return
+        offset, line = self._entries.popleft()
+        self._read = offset, json.loads(line.decode("utf-8", "surrogatepass"))
 
 
 def _deflate() -> Any:
