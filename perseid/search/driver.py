@@ -38,7 +38,7 @@ from perseid.search.states import States
 from perseid.search.tree import Tree
 
 VERSION: Final = "2"  # part of the journal's key
-GATHER_S: Final = 0.001  # far below the step of an engine
+GATHER_S: Final = 0.003  # below the step of an engine
 Finished = Callable[[Tree], None]
 AHEAD: Final = 4  # sequences asked for at once, by `concurrency`: half of those are done and wait for a longer sibling
 

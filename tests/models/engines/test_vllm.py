@@ -231,6 +231,14 @@ class TestEnds:
         assert soon(lambda: set(processes()) == others)
 
 
+@needs_vllm
+@pytest.mark.slow
+def test_more_prompts_at_once_than_a_step_computes_are_all_answered(engine: VllmEngine) -> None:
+    """9,000 tokens of prompts in one call: cut in two, one that is sampled by a seed ended vLLM on a CPU."""
+    asked = [Generate(f"{number:03}" + "7" * 140, number, STEP) for number in range(64)]
+    assert all(completion.num_tokens > 0 for completion in ask(engine, *asked))
+
+
 def test_the_guard_ends_what_is_marked_and_what_that_starts_and_nothing_else() -> None:
     mark = f"{MARK}=test-{os.getpid()}"
     environment = os.environ | dict([mark.split("=")])
