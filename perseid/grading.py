@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import re
 import resource
+import signal
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -90,7 +91,11 @@ _latex: Final = _Latex()
 
 
 def _enter() -> None:
-    """In the new process: an answer cannot take the machine's memory, and math-verify keeps its remarks to itself."""
+    """In the new process: an answer cannot take the machine's memory, and math-verify keeps its remarks to itself.
+
+    It can be ended, too: a host that ignores SIGTERM would hand that down, and wait for ever for what it ends.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.disable(logging.WARNING)
     resource.setrlimit(resource.RLIMIT_AS, (LATEX_MEMORY_BYTES, LATEX_MEMORY_BYTES))
 

@@ -134,7 +134,8 @@ def test_a_full_disk_is_one_clear_error_and_the_journal_goes_on_when_there_is_ro
 
 
 CHILD = """
-import asyncio, sys
+import asyncio, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
 sys.path.insert(0, {root!r})
 from dataclasses import dataclass, replace
 from tests.perseid.search.conftest import Late, Toy
