@@ -6,25 +6,30 @@ kills what the host has named to it. It holds process descriptors, which never c
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
 from typing import Final
 
+# The pipe of a dying host may end before its descriptor says so: an end without a word is a death, too.
 _WATCH: Final = """
-import os, select, signal, sys
-host = os.pidfd_open(os.getppid())
-poller, wards = select.poll(), []
-poller.register(host, select.POLLIN)
+import os, select, signal
+poller, wards, rest = select.poll(), [], b""
+poller.register(os.pidfd_open(os.getppid()), select.POLLIN)
 poller.register(0, select.POLLIN)
-while all(fd != host for fd, _ in poller.poll()):
-    line = sys.stdin.buffer.readline()
-    if not line:
-        os._exit(0)
-    try:
-        wards.append(os.pidfd_open(int(line)))
-    except OSError:
-        pass
+while any(fd == 0 for fd, _ in poller.poll()):
+    told = os.read(0, 4096)
+    if not told:
+        break
+    *lines, rest = (rest + told).split(b"\\n")
+    for line in lines:
+        if line == b"end":
+            os._exit(0)
+        try:
+            wards.append(os.pidfd_open(int(line)))
+        except OSError:
+            pass
 for ward in wards:
     try:
         signal.pidfd_send_signal(ward, signal.SIGKILL)
@@ -61,6 +66,5 @@ class Guardian:
 
     def close(self) -> None:
         """End the watching process; what it watched lives on, the host being there to end it."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate(b"end\n")

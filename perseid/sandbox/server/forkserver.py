@@ -36,6 +36,7 @@ def main(fd: int, config: dict[str, Any]) -> NoReturn:
         # Before anything is shared with another process: a collection writes to every page.
         gc.collect()
         gc.freeze()
+        kernel.give_back()
         largepages.gather()
         if config["without_namespaces"] and program is not None:
             layers = confinement.establish_without_namespaces(program)

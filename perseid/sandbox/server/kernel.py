@@ -136,3 +136,9 @@ def landlock_allow(ruleset: int, path: str, access: int) -> None:
 def landlock_restrict(ruleset: int) -> None:
     """landlock_restrict_self(2)."""
     _syscall("landlock_restrict_self", _SYS_LANDLOCK_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint(0))
+
+
+def give_back() -> None:
+    """Return freed memory that the allocator holds to the kernel; nothing where the C library is not glibc."""
+    if hasattr(_libc, "malloc_trim"):
+        _libc.malloc_trim(ctypes.c_size_t(0))

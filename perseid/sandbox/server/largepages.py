@@ -15,7 +15,7 @@ from . import kernel
 _PAGE, _LARGE = 4096, 2 << 20
 _PRESENT = 1 << 63
 # Of the small pages of a large one, how many must be there already: what is missing would be memory spent.
-_FILLED = 0.97
+_FILLED = 0.99
 
 
 def gather() -> None:
