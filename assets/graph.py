@@ -44,7 +44,7 @@ STAGES: dict[str, Stage] = {
         1, lambda e, r: {"problems": e.problems, "pools": pools_of(e), "tools": toolbox_version(), "seed": e.seed}
     ),
     "trajectories": Stage(
-        2,
+        3,
         lambda e, r: {
             "method": e.method,
             "tools": toolbox_version(),
@@ -58,9 +58,9 @@ STAGES: dict[str, Stage] = {
     "pairs": Stage(1, lambda e, r: {"method": e.method, "pairs": e.selection_of(r).pairs, "seed": e.seed}),
     "policy": Stage(1, _policy_settings),
     "control": Stage(1, _policy_settings),
-    "ppm": Stage(1, lambda e, r: {"training": e.training_of(r).ppm, "engine": e.engine, "seed": e.seed}),
+    "ppm": Stage(2, lambda e, r: {"training": e.training_of(r).ppm, "engine": e.engine, "seed": e.seed}),
     "evaluation": Stage(
-        1,
+        2,
         lambda e, r: {
             "method": e.method,
             "evaluation": e.evaluation,

@@ -6,7 +6,10 @@ its step) with TRL's `RewardTrainer`, re-initialised from the round's policy; se
 step to be scored.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from operator import eq
 from pathlib import Path
 from typing import Any
 
@@ -14,47 +17,99 @@ import polars as pl
 import torch
 from datasets import Dataset
 from torch.nn.functional import logsigmoid
-from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast, PrinterCallback, set_seed
+from transformers import (
+    AutoModelForSequenceClassification,
+    DynamicCache,
+    PreTrainedTokenizerFast,
+    PrinterCallback,
+    set_seed,
+)
 from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
-from models.checkpoint import weights_hash
+from models.embedded import EmbeddedModel, Tokens
 from models.policy import StepProgress, loss_curve
 from perseid import experiment
 
 Progress = Callable[[int, int], None]
 
 
-class PpmScorer:
-    """A `Scorer` over a folder that `train_ppm` wrote."""
+class PpmScorer(EmbeddedModel):
+    """A `Scorer` over a folder that `train_ppm` wrote. What siblings share, the question and the steps before, is
+    computed once a call."""
 
     def __init__(self, folder: Path, settings: experiment.Engine) -> None:
-        torch.set_num_threads(settings.threads)
-        self.weights = weights_hash(folder)
-        self.batch = settings.batch
-        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
-        self.model = model.eval().to(self.device)
+        super().__init__(AutoModelForSequenceClassification, folder, settings)
 
     async def score(self, prefixes: Sequence[str]) -> list[float]:
         """One score a prefix, in (-1, 1)."""
         return self.score_now(prefixes)
 
-    @torch.inference_mode()
     def score_now(self, prefixes: Sequence[str]) -> list[float]:
         """`score`, without an event loop."""
-        ids = {prefix: self.tokenizer(prefix, add_special_tokens=False)["input_ids"] for prefix in prefixes}
-        order = sorted(ids, key=lambda prefix: (len(ids[prefix]), prefix))
-        scores: dict[str, float] = {}
-        for start in range(0, len(order), self.batch):
-            chunk = order[start : start + self.batch]
-            batch = self.tokenizer.pad(
-                {"input_ids": [ids[p] for p in chunk]}, padding_side="right", return_tensors="pt"
-            )
-            logits = self.model(**batch.to(self.device)).logits[:, 0]
-            scores.update(zip(chunk, torch.tanh(logits / self.model.config.ppm_scale).tolist(), strict=True))
-        return [scores[prefix] for prefix in prefixes]
+        ids = self.encoded(prefixes)
+        scores: dict[Tokens, float] = {}
+        for siblings in _batches(_siblings(ids.values()), self.batch):
+            scores |= self._score(siblings)
+        return [scores[ids[prefix]] for prefix in prefixes]
+
+    @torch.inference_mode()
+    def _score(self, siblings: Sequence["_Siblings"]) -> dict[Tokens, float]:
+        """Each stem once, then every tail after its stem's keys and values."""
+        stems = self.left_padded([some.stem for some in siblings])
+        cache = DynamicCache(config=self.model.config)
+        self.model.base_model(**stems, past_key_values=cache)
+        stem_of = torch.tensor([i for i, some in enumerate(siblings) for _ in some.members], device=self.device)
+        cache.batch_select_indices(stem_of)
+        members = [(some, member) for some in siblings for member in some.members]
+        tails = self.tokenizer.pad(
+            {"input_ids": [list(member[len(some.stem) :]) for some, member in members]},
+            padding_side="right",
+            return_tensors="pt",
+        ).to(self.device)
+        mask = torch.cat([stems["attention_mask"][stem_of], tails["attention_mask"]], dim=1)
+        positions = (mask.cumsum(1) - 1)[:, -tails["input_ids"].shape[1] :]
+        logits = self.model(
+            input_ids=tails["input_ids"], attention_mask=mask, position_ids=positions, past_key_values=cache
+        ).logits[:, 0]
+        scores = torch.tanh(logits / self.model.config.ppm_scale).tolist()
+        return dict(zip((member for _, member in members), scores, strict=True))
+
+
+@dataclass(frozen=True)
+class _Siblings:
+    """Sequences that begin with `stem` and go on for at least one token."""
+
+    stem: Tokens
+    members: Sequence[Tokens]
+
+
+def _siblings(sequences: Iterable[Tokens]) -> list[_Siblings]:
+    """Neighbours in the order of their tokens that share more than half, by length of the stem."""
+    groups: list[_Siblings] = []
+    for sequence in sorted(set(sequences)):
+        if groups:
+            stem = groups[-1].stem
+            shared = sum(takewhile(bool, map(eq, stem, sequence[:-1])))
+            if 2 * shared > len(sequence):
+                groups[-1] = _Siblings(stem[:shared], [*groups[-1].members, sequence])
+                continue
+        groups.append(_Siblings(sequence[:-1], [sequence]))
+    return sorted(groups, key=lambda some: (len(some.stem), some.stem))
+
+
+def _batches(groups: Sequence[_Siblings], size: int) -> Iterator[list[_Siblings]]:
+    """Of at least `size` members, but for the last."""
+    batch: list[_Siblings] = []
+    count = 0
+    for group in groups:
+        batch.append(group)
+        count += len(group.members)
+        if count >= size:
+            yield batch
+            batch, count = [], 0
+    if batch:
+        yield batch
 
 
 def train_ppm(

@@ -7,7 +7,7 @@ sequence and returns one of the same length and order. A request that the engine
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,7 @@ class Generate:
     sampling: Sampling
 
 
-@dataclass(frozen=True)
-class Completion:
+class Completion(NamedTuple):
     """Generated `text` without its stop string; `stop` is the stop string met, "" if the length limit ended it.
 
     num_tokens: generated tokens, the stop string's included. refusal: why the engine will never answer this request (a

@@ -14,25 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, DynamicCache
 
-from models.checkpoint import weights_hash
+from models.embedded import EmbeddedModel, Tokens
 from perseid import experiment
 from perseid.engine import Completion, Generate
 
 
-class TransformersEngine:
+class TransformersEngine(EmbeddedModel):
     """An `Engine` over a folder that `transformers` saved. It takes one call at a time."""
 
     concurrency = 0
 
     def __init__(self, folder: Path, settings: experiment.Engine) -> None:
-        torch.set_num_threads(settings.threads)
-        self.weights = weights_hash(folder)
-        self.batch = settings.batch
-        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().to(self.device)
+        super().__init__(AutoModelForCausalLM, folder, settings)
 
     async def generate(self, requests: Sequence[Generate]) -> list[Completion]:
         """One completion a request, in order; a prompt that leaves no room in the context is refused."""
@@ -40,7 +35,7 @@ class TransformersEngine:
 
     def generate_now(self, requests: Sequence[Generate]) -> list[Completion]:
         """`generate`, without an event loop."""
-        prompts = self._encode(list(dict.fromkeys(request.prompt for request in requests)))
+        prompts = self.encoded(request.prompt for request in requests)
         completions = {i: refusal for i, r in enumerate(requests) if (refusal := self._refusal(prompts[r.prompt]))}
         taken = [i for i in range(len(requests)) if i not in completions]
         order = sorted(taken, key=lambda i: (len(prompts[requests[i].prompt]), requests[i].prompt, i))
@@ -51,13 +46,7 @@ class TransformersEngine:
             completions.update({row.index: self._completion(row) for row in rows})
         return [completions[i] for i in range(len(requests))]
 
-    def _encode(self, prompts: list[str]) -> dict[str, tuple[int, ...]]:
-        if not prompts:
-            return {}
-        ids = map(tuple, self.tokenizer(prompts, add_special_tokens=False)["input_ids"])
-        return dict(zip(prompts, ids, strict=True))
-
-    def _refusal(self, prompt: tuple[int, ...]) -> Completion | None:
+    def _refusal(self, prompt: Tokens) -> Completion | None:
         context = self.model.config.max_position_embeddings
         if len(prompt) < context:
             return None
@@ -99,18 +88,13 @@ class TransformersEngine:
     def _prefill(self, rows: list["_Row"]) -> tuple[torch.Tensor, DynamicCache, torch.Tensor, list["_Row"]]:
         """Logits `[B, V]`, cache and mask `[B, T]` of the prompts, left-padded; each distinct one computed once."""
         distinct = list(dict.fromkeys(row.prompt for row in rows))
-        width = max(map(len, distinct))
-        ids = torch.tensor([(0,) * (width - len(p)) + p for p in distinct], device=self.device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in distinct], device=self.device)
+        prompts = self.left_padded(distinct)
         cache = DynamicCache(config=self.model.config)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        output = self.model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1
-        )
+        output = self.model(**prompts, past_key_values=cache, logits_to_keep=1)
         where = {prompt: i for i, prompt in enumerate(distinct)}
         index = torch.tensor([where[row.prompt] for row in rows], device=self.device)
         cache.batch_select_indices(index)
-        return output.logits[index, -1], cache, mask[index], rows
+        return output.logits[index, -1], cache, prompts["attention_mask"][index], rows
 
     def _completion(self, row: "_Row") -> Completion:
         body = row.tokens[:-1] if row.stop else row.tokens
@@ -122,7 +106,7 @@ class _Row:
     """One sequence being decoded."""
 
     index: int
-    prompt: tuple[int, ...]
+    prompt: Tokens
     request: Generate
     stops: dict[int, str]
 

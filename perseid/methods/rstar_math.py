@@ -65,9 +65,8 @@ class RStarMath:
 
     def parse(self, completion: Completion) -> Step:
         """A step ended by a delimiter that is re-appended; cut by the length limit or without code, it is none."""
-        code = completion.text.strip("\n")
-        marked = "<|" in code and any(mark in code for mark in MARKS)
-        parsed = completion.stop in (END_OF_STEP, END_OF_ANSWER) and not marked and bool(self.program_key(code))
+        code, is_code = _code_in(completion.text)
+        parsed = is_code and completion.stop in (END_OF_STEP, END_OF_ANSWER)
         ends = completion.stop == END_OF_ANSWER
         return Step(completion.text + completion.stop, code, ends, completion.num_tokens, parsed)
 
@@ -78,8 +77,8 @@ class RStarMath:
         here = {key(step) for step in known}
         distinct: dict[tuple[object, ...], Step] = {}
         for step in steps:
-            if key(step) not in here:
-                distinct.setdefault(key(step), step)
+            if (program := key(step)) not in here:
+                distinct.setdefault(program, step)
         kept = list(distinct.values())
         answers = [step for step in kept if step.ends]
         return answers[:1] if parity and answers else kept
@@ -132,6 +131,14 @@ class RStarMath:
         count = Counter(rated.answer for rated in answers)
         best = max(answers, key=lambda rated: (rated.q, count[rated.answer]), default=None)
         return None if best is None else best.answer
+
+
+@lru_cache(maxsize=10_000)
+def _code_in(text: str) -> tuple[str, bool]:
+    """The code of a step and whether it is any. Remembered: most samples of a node are alike."""
+    code = text.strip("\n")
+    marked = "<|" in code and any(mark in code for mark in MARKS)
+    return code, not marked and bool(_without_comments(code))
 
 
 @lru_cache(maxsize=10_000)

@@ -19,8 +19,8 @@ ENDED: Final = "X"  # not an answer: the driver ended the tree, and why
 def digest(request: Request) -> int:
     """32 bits over what is asked: a replayed answer must have been the answer to this."""
     match request:
-        case Propose(prompt, seeds, sampling, _):
-            parts = [prompt, repr(sampling), *map(str, seeds)]
+        case Propose(prompt, seeds, _, _):  # the sampling follows from the settings, which the journal's key names
+            parts = [prompt, str(seeds)]
         case Execute(_, prefix, codes):
             parts = [*prefix, *codes]
         case Score(prefixes):
@@ -50,9 +50,9 @@ def decoded(request: Request, recorded: Any) -> list[Any]:
         case Propose(_, _, sampling, _):
             texts, numbers, *rest = recorded
             stops = [sampling.stop[n] if isinstance(n, int) else n for n in numbers]
-            return [Completion(*row) for row in zip(texts, stops, *rest, strict=True)]
+            return list(map(Completion, texts, stops, *rest))
         case Execute():
-            return [Outcome(*row) for row in zip(*recorded, strict=True)]
+            return list(map(Outcome, *recorded))
         case Grade():
             return [bool(a) for a in recorded]
     return list(recorded)

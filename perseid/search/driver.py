@@ -37,7 +37,7 @@ from perseid.search.services import Progress, Services, Update
 from perseid.search.states import States
 from perseid.search.tree import Tree
 
-VERSION: Final = "2"  # part of the journal's key
+VERSION: Final = "3"  # part of the journal's key
 GATHER_S: Final = 0.003  # below the step of an engine
 Finished = Callable[[Tree], None]
 AHEAD: Final = 4  # sequences asked for at once, by `concurrency`: half of those are done and wait for a longer sibling

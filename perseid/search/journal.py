@@ -20,7 +20,7 @@ import os
 import struct
 import time
 import zlib
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -43,7 +43,7 @@ class Journal:
 
     def __init__(self, path: Path | str, key: str) -> None:
         self.path = Path(path)
-        self._entries: defaultdict[int, deque[tuple[int, bytes]]] = defaultdict(deque)
+        self._entries: defaultdict[int, list[tuple[int, bytes]]] = defaultdict(list)
         self._writable(lambda: self.path.parent.mkdir(parents=True, exist_ok=True))
         data = self._writable(self.path.read_bytes) if self.path.exists() else b""
         end = self._read(data, key)
@@ -75,7 +75,7 @@ class Journal:
 
     def replay(self, tree: int) -> Replay:
         """What the run had recorded of this tree; each call empties it."""
-        return Replay(self.path, self._entries.pop(tree, deque()))
+        return Replay(self.path, self._entries.pop(tree, []))
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Record answers that arrived together: all of them or, if the process dies here, none."""
@@ -125,35 +125,30 @@ class Journal:
 class Replay:
     """The recorded answers of one tree, in order."""
 
-    def __init__(self, path: Path, entries: deque[tuple[int, bytes]]) -> None:
-        self._path, self._entries = path, entries
-        self._read: tuple[int, Entry] | None = None
-        self._advance()
+    def __init__(self, path: Path, recorded: Sequence[tuple[int, bytes]]) -> None:
+        self._path = path
+        lines = b",".join(line for _, line in recorded)
+        self._entries: list[Entry] = json.loads(f"[{lines.decode('utf-8', 'surrogatepass')}]")
+        self._offsets = [offset for offset, _ in recorded]
+        self._next = 0
 
     def next(self, kind: str, digest: int) -> Any | None:
         """The answers to this request; None when the record ends. Those of another request are a `UserError`."""
-        if self._read is None:
+        if self._next == len(self._entries):
             return None
-        offset, (_, recorded, asked, answers) = self._read
+        _, recorded, asked, answers = self._entries[self._next]
         if (recorded, asked) != (kind, digest):
+            offset = self._offsets[self._next]
             raise UserError(self._path, f"offset {offset}", f"expected the answers to another {kind}; delete the file")
-        self._advance()
+        self._next += 1
         return answers
 
     def ends_with(self, kind: str) -> Any | None:
         """What stands in the next entry if it is of this kind; None otherwise, and then nothing is taken."""
-        if self._read is None or self._read[1][1] != kind:
+        if self._next == len(self._entries) or self._entries[self._next][1] != kind:
             return None
-        answers = self._read[1][3]
-        self._advance()
-        return answers
-
-    def _advance(self) -> None:
-        if not self._entries:
-            self._read = None
-            return
-        offset, line = self._entries.popleft()
-        self._read = offset, json.loads(line.decode("utf-8", "surrogatepass"))
+        self._next += 1
+        return self._entries[self._next - 1][3]
 
 
 def _deflate() -> Any:

@@ -17,7 +17,7 @@ from perseid.engine import Completion
 from perseid.experiment import Search as Settings
 from perseid.problems.problem import Problem
 from perseid.search.method import Method, Rated, Standing, Step
-from perseid.search.requests import Execute, Grade, Outcome, Propose, Request, Score, derived_seed
+from perseid.search.requests import Execute, Grade, Outcome, Propose, Request, Score, derived_seeds
 from perseid.search.tree import Ended, Node, Tree, close, path_q, reopen
 
 VERSION = "2"  # part of the journal's key: raise it when the same answers would give another tree
@@ -91,7 +91,7 @@ def _select(run: _Search, tree: Tree, node: Node, again: bool) -> Node | None:
         return None
 
     def draw(n: int) -> int:
-        return derived_seed(run.seed, tree.problem_id, node.node_id, f"tie {tree.rollouts}") % n
+        return derived_seeds(run.seed, tree.problem_id, node.node_id, [f"tie {tree.rollouts}"])[0] % n
 
     return choice[run.method.select(node.stats, [child.stats for child in choice], run.settings, draw)]
 
@@ -126,7 +126,7 @@ def _within_limits(settings: Settings, tree: Tree) -> None:
 def _propose(run: _Search, tree: Tree, node: Node) -> Generator[Request, Any, list[Step]]:
     width = run.method.width(_standing(run, tree), run.settings)
     numbers = range(node.samples, node.samples + width)
-    seeds = tuple(derived_seed(run.seed, tree.problem_id, node.node_id, number) for number in numbers)
+    seeds = derived_seeds(run.seed, tree.problem_id, node.node_id, numbers)
     prompt = run.method.prompt(run.problem.question, _response(node))
     completions: Sequence[Completion] = yield Propose(prompt, seeds, run.method.sampling(run.settings), tree.rollouts)
     taken = [completion for completion in completions if not completion.refusal]

@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from perseid.engine import Completion, Sampling
 from perseid.errors import UserError
@@ -18,8 +18,7 @@ from perseid.experiment import Search
 from perseid.search.tree import Stats
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A parsed sample. `ends`: the policy ended its program with it. `steps`: how many steps the text holds."""
 
     text: str  # with its delimiter, as it stands in the prompt of the next step

@@ -13,7 +13,9 @@ No request carries a right answer, and none but `Grade` is answered by who knows
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from perseid.engine import Sampling
 
@@ -59,8 +61,7 @@ class Grade:
 Request = Propose | Execute | Score | Grade
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a tree keeps of an execution: nothing that a clock or a machine decides."""
 
     status: str
@@ -69,7 +70,13 @@ class Outcome:
     tier: str
 
 
-def derived_seed(seed: int, problem_id: str, node_id: str, sample: int | str) -> int:
-    """The first 8 bytes of sha256 over what makes a draw: any order of work gives the same numbers."""
-    digest = hashlib.sha256(f"{seed}\0{problem_id}\0{node_id}\0{sample}".encode()).digest()
-    return int.from_bytes(digest[:8], "big")
+def derived_seeds(seed: int, problem_id: str, node_id: str, samples: Iterable[int | str]) -> tuple[int, ...]:
+    """A number below 2**64 for each sample: the first 8 bytes of sha256 over what makes the draw, so that any order of
+    work gives the same ones."""
+    common = hashlib.sha256(f"{seed}\0{problem_id}\0{node_id}\0".encode())
+    seeds = []
+    for sample in samples:
+        digest = common.copy()
+        digest.update(str(sample).encode())
+        seeds.append(int.from_bytes(digest.digest()[:8], "big"))
+    return tuple(seeds)

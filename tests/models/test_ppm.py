@@ -63,6 +63,23 @@ def test_scores_do_not_depend_on_what_shares_their_batch(ppm: Path) -> None:
     assert scorer.score_now(prefixes) == pytest.approx(alone, abs=1e-6)
 
 
+def test_what_siblings_share_is_computed_once_and_changes_no_score(ppm: Path) -> None:
+    scorer = PpmScorer(ppm, Engine())
+    long, short = METHOD.prompt("GCD of 1234567, 7654321", 4 * GOOD), METHOD.prompt("GCD of 4, 6", "")
+    prefixes = [before + step for before in (long, short) for step in (GOOD, BAD, "b = gcd(a)", "# stop")] + [long]
+    whole = []
+    with torch.inference_mode():
+        for prefix in prefixes:
+            ids = scorer.tokenizer(prefix, return_tensors="pt")["input_ids"]
+            whole.append(math.tanh(scorer.model(input_ids=ids).logits.item() / 5.0))
+    computed = []
+    scorer.model.base_model.register_forward_pre_hook(
+        lambda model, args, given: computed.append((args[0] if args else given["input_ids"]).numel()), with_kwargs=True
+    )
+    assert scorer.score_now(prefixes) == pytest.approx(whole, abs=1e-6)
+    assert sum(computed) < 0.6 * sum(map(len, scorer.encoded(prefixes).values()))
+
+
 def test_without_pairs_the_ppm_is_the_policy_with_a_fresh_head(policy: Path, tmp_path: Path) -> None:
     curve = train_ppm(pairs(range(0), "train"), policy, SETTINGS, tmp_path, seed=0)
     assert curve.height == 0

@@ -14,7 +14,7 @@ from perseid.methods.rejection import METHOD as REJECTION
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, METHOD
 from perseid.problems.problem import Problem
 from perseid.search import Tree, picked, run_searches, search
-from perseid.search.requests import Execute, Grade, Outcome, Propose, Request, Score, derived_seed
+from perseid.search.requests import Execute, Grade, Outcome, Propose, Request, Score, derived_seeds
 
 PROBLEM = Problem("p", "pool", 1, "toy", "", "w", "seen", "which?")
 STOPS = {"step": END_OF_STEP, "answer": END_OF_ANSWER, "": ""}
@@ -136,10 +136,11 @@ def test_seeds_follow_from_the_node_and_the_sample_alone() -> None:
     script = Script(case)
     play(case, script)
     seeds = [request.seeds for request in script.asked if isinstance(request, Propose)]
-    assert seeds[0] == (derived_seed(0, "p", "0", 0), derived_seed(0, "p", "0", 1))
-    assert seeds[2] == (derived_seed(0, "p", "0", 2), derived_seed(0, "p", "0", 3))
+    assert seeds[0] == derived_seeds(0, "p", "0", [0, 1])
+    assert seeds[2] == derived_seeds(0, "p", "0", [2, 3])
     assert len({seed for some in seeds for seed in some}) == sum(map(len, seeds))
-    assert derived_seed(0, "p", "0", 0) == 10879769727372590328  # the first 16 hex digits of sha256("0\0p\0" "0\0" "0")
+    # the first 16 hex digits of sha256("0\0p\0" "0\0" "0")
+    assert derived_seeds(0, "p", "0", [0]) == (10879769727372590328,)
 
 
 @pytest.mark.parametrize("ppm", [False, True])

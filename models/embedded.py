@@ -1,0 +1,43 @@
+"""A `transformers` model in this process: what the embedded engine and the PPM share."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from models.checkpoint import weights_hash
+from perseid import experiment
+
+Tokens = tuple[int, ...]
+
+
+class EmbeddedModel:
+    """A checkpoint folder, loaded in float32 by `auto` (a class of `transformers`) for use alone.
+
+    weights: the content hash of the folder. batch: sequences to compute at once.
+    """
+
+    def __init__(self, auto: Any, folder: Path, settings: experiment.Engine) -> None:
+        torch.set_num_threads(settings.threads)
+        self.weights = weights_hash(folder)
+        self.batch = settings.batch
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = auto.from_pretrained(folder, dtype=torch.float32).eval().to(self.device)
+
+    def encoded(self, texts: Iterable[str]) -> dict[str, Tokens]:
+        """The tokens of each distinct text."""
+        distinct = list(dict.fromkeys(texts))
+        if not distinct:
+            return {}
+        ids = self.tokenizer(distinct, add_special_tokens=False)["input_ids"]
+        return dict(zip(distinct, map(tuple, ids), strict=True))
+
+    def left_padded(self, sequences: Sequence[Tokens]) -> dict[str, torch.Tensor]:
+        """The model's arguments for these: `input_ids`, `attention_mask` and `position_ids`, each `[B, T]`."""
+        width = max(map(len, sequences))
+        ids = torch.tensor([(0,) * (width - len(s)) + s for s in sequences], dtype=torch.long, device=self.device)
+        mask = torch.tensor([[0] * (width - len(s)) + [1] * len(s) for s in sequences], device=self.device)
+        return {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
