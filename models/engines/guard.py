@@ -1,11 +1,13 @@
-"""Ends every process that carries a mark in its environment, once the one who asked for that is gone or says so.
+"""Ends every process that carries a mark in its environment, once the one who asked for that is gone or says so, and
+deletes the folder that they shared.
 
-Run as `python guard.py MARK` with a pipe as standard input, held open by the process that starts the marked ones. The
+Run as `python guard.py MARK FOLDER` with a pipe as standard input, held open by the process that starts the marked ones. The
 end of the pipe is the signal: it comes when that process closes it, and also when that process is killed, by whatever
 means. Linux only; a process that clears its own environment before `execve` is not found.
 """
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -40,3 +42,4 @@ def end(mark: bytes) -> None:
 if __name__ == "__main__":
     sys.stdin.buffer.read()
     end(os.fsencode(sys.argv[1]))
+    shutil.rmtree(sys.argv[2], ignore_errors=True)

