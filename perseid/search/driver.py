@@ -38,7 +38,7 @@ from perseid.search.states import States
 from perseid.search.tree import Tree
 
 VERSION: Final = "3"  # part of the journal's key
-GATHER_S: Final = 0.003  # below the step of an engine
+GATHER_S: Final = 0.005  # for which answers are gathered into one record of the journal, while the engine has enough
 Finished = Callable[[Tree], None]
 AHEAD: Final = 4  # sequences asked for at once, by `concurrency`: half of those are done and wait for a longer sibling
 
@@ -284,7 +284,7 @@ class _Driver:
         task.add_done_callback(arrived)
 
     async def _arrivals(self) -> None:
-        """Wait for answers, and a little for more: those that arrive together are one record of the journal.
+        """Wait for answers, and a little for more where that idles nobody: those that arrive together are one record.
 
         Where the engine is only called when nothing is under way, nobody waits for less than all of them.
         """
@@ -293,7 +293,7 @@ class _Driver:
             while self._tasks:
                 self._arrival.clear()
                 await self._arrival.wait()
-        elif self._journal is not None:
+        elif self._journal is not None and self._in_flight > self._services.engine.concurrency:
             await asyncio.sleep(GATHER_S)
 
     def _take(self) -> None:

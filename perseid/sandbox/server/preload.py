@@ -15,7 +15,7 @@ _STANDARD = """
     __future__ abc array ast base64 bisect builtins calendar cmath collections collections.abc contextlib copy csv
     dataclasses datetime decimal difflib enum fractions functools graphlib hashlib heapq inspect io itertools json
     keyword math numbers operator os pprint queue random re secrets statistics string struct textwrap threading time
-    timeit traceback types typing unicodedata uuid warnings weakref zlib encodings.idna encodings.latin_1
+    timeit traceback types typing unicodedata uuid warnings weakref zlib encodings.latin_1
 """
 
 EXERCISES = {
