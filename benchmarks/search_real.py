@@ -94,7 +94,7 @@ def real(given: argparse.Namespace) -> None:
     with ready(task) as engine:
         journaled(task, engine)
     if importlib.util.find_spec("vllm") is not None:
-        many, few = (8, 8) if given.quick else (280, 48)
+        many, few = (8, 8) if given.quick else (280, 96)
         continuous = task.engine.model_copy(update={"kind": "vllm", "batch": 128})
         token_ratio(Task(task.model, task.folder, continuous, METHOD, task.settings, task.problems[:many], task.grader))
         if given.smollm is not None:
