@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from orchestration.places import REPOSITORY, Places
 
@@ -13,7 +14,12 @@ GRACE_S = 15.0
 
 
 def serve(places: Places, port: int, mlflow_port: int) -> int:
-    """Run until Ctrl-C, or until one of them ends; then end the others. Exit status: 0 after Ctrl-C."""
+    """Run until Ctrl-C, SIGTERM or the end of the terminal, or until one of them ends; then end the others.
+
+    Exit status: that of the server which ended by itself, 0 otherwise.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     places.prepare()
     environment = {
         **os.environ,
@@ -22,6 +28,7 @@ def serve(places: Places, port: int, mlflow_port: int) -> int:
         "PERSEID_DAGSTER_URL": f"http://127.0.0.1:{port}",
         "PERSEID_MLFLOW_URL": f"http://127.0.0.1:{mlflow_port}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes for scoring traces, of which there are none
         "DO_NOT_TRACK": "1",
     }
     print(f"Dagster: http://127.0.0.1:{port}   MLflow: http://127.0.0.1:{mlflow_port}   (Ctrl-C ends both)", flush=True)
@@ -51,13 +58,16 @@ def start(command: list[str], environment: dict[str, str]) -> "subprocess.Popen[
 
 
 def end(running: "Sequence[subprocess.Popen[bytes]]") -> None:
-    """Ask, wait, then insist; each server leads a process group of its own."""
+    """Ask, wait, then insist; each server leads a process group of its own, of which nothing is left."""
     for process in running:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+        signal_group(process.pid, signal.SIGINT)
     deadline = time.monotonic() + GRACE_S
     for process in running:
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+        signal_group(process.pid, signal.SIGKILL)
+
+
+def signal_group(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)

@@ -1,9 +1,9 @@
 """Ends every process that carries a mark in its environment, once the one who asked for that is gone or says so, and
 deletes the folder that they shared.
 
-Run as `python guard.py MARK FOLDER` with a pipe as standard input, held open by the process that starts the marked ones. The
-end of the pipe is the signal: it comes when that process closes it, and also when that process is killed, by whatever
-means. Linux only; a process that clears its own environment before `execve` is not found.
+Run as `python guard.py MARK FOLDER` with a pipe as standard input, held open by the process that starts the marked
+ones. The end of the pipe is the signal: it comes when that process closes it, and also when that process is killed, by
+whatever means. Linux only; a process that clears its own environment before `execve` is not found.
 """
 
 import os

@@ -2,9 +2,9 @@
 
 vLLM computes in a process of its own, started here and ended with the engine; if this process is killed, a guard ends
 it and deletes its temporary files (`guard.py`). Each call hops once, with all its requests, to a thread with an event
-loop of its own, so that one engine serves any number of `asyncio.run`. A completion means what it means for the transformers engine: the end-of-text
-token ends nothing unless it is a stop string, special tokens stay in the text. Greedy texts are that engine's up to
-floating point; sampled texts are not, as the same seed drives another generator.
+loop of its own, so that one engine serves any number of `asyncio.run`. A completion means what it means for the
+transformers engine: the end-of-text token ends nothing unless it is a stop string, special tokens stay in the text.
+Greedy texts are that engine's up to floating point; sampled texts are not, as the same seed drives another generator.
 
 Assumes a folder that `transformers` saved, of an architecture that vLLM knows; on a CPU heads of 32, 64, 80, 96, 112,
 128, 160, 192, 224, 256 or 512. Does not promise the same text in another batch: floating point, and with it now and
