@@ -58,6 +58,7 @@ class Vllm:
         command = f"-m vllm.entrypoints.openai.api_server --model {self.folder} --host 127.0.0.1 --port {self.port}"
         command += f" --served-model-name {weights_hash(self.folder)} --dtype float32 --max-num-seqs 32 --enforce-eager"
         settings = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+        settings["TMPDIR"] = str(self.log.parent)  # killed, it leaves its sockets
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [self.python, *command.split()],
