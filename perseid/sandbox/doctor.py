@@ -27,7 +27,9 @@ def examine() -> list[Finding]:
     """Probe this machine; changes nothing outside short-lived child processes."""
     return [
         Finding("Linux", sys.platform == "linux", True, f"{platform.system()} {platform.release()}, 5.13 or later"),
-        _probe("seccomp filter", True, lambda: bool(seccomp.compile_filter()), "install libseccomp 2 and pyseccomp"),
+        _probe(
+            "seccomp filter", True, lambda: bool(seccomp.compile_filter(True)), "install libseccomp 2 and pyseccomp"
+        ),
         _probe("Landlock", True, _landlock, "Linux 5.13 or later with 'landlock' in the lsm= boot parameter"),
         _probe("namespaces", False, _namespaces, "let unshare(2) with CLONE_NEWUSER pass; until then layer A alone"),
         Finding("unprivileged uid", True, True, "root is given up" if os.geteuid() == 0 else f"uid {os.geteuid()}"),

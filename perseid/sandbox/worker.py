@@ -107,7 +107,7 @@ class Worker:
         limits = self._config.limits
         return {
             "isolation": self._config.isolation,
-            "filter": "" if self._config.isolation == "none" else _compiled_filter(),
+            "filters": {} if self._config.isolation == "none" else _compiled_filters(),
             "without_namespaces": self._without_namespaces,
             "prelude": self._config.prelude,
             "preload": self._config.preload,
@@ -188,7 +188,7 @@ class Outcome:
 
 
 class _Sent:
-    """The four anonymous files of one program in flight."""
+    """The anonymous files of one program in flight, and a /dev/null of its own."""
 
     def __init__(self, program: Program, stack: contextlib.ExitStack) -> None:
         self._nonce = secrets.token_hex(16)
@@ -204,7 +204,9 @@ class _Sent:
         stdin = stack.enter_context(_Memory(program.stdin.encode("utf-8", "replace")))
         self._output = stack.enter_context(_Memory())
         self._record = stack.enter_context(_Memory())
-        self.fds = [code.fd, stdin.fd, self._output.fd, self._record.fd]
+        null = os.open("/dev/null", os.O_RDWR)
+        stack.callback(os.close, null)
+        self.fds = [code.fd, stdin.fd, self._output.fd, self._record.fd, null]
 
     def judged(self, answer: dict[str, Any], limits: Limits) -> Outcome:
         """The verdict, once the child is gone and nobody can write any more."""
@@ -213,9 +215,10 @@ class _Sent:
         return Outcome(execution) if record is None else Outcome(execution, record.how, record.frozen)
 
 
-def _compiled_filter() -> str:
+def _compiled_filters() -> dict[str, str]:
     try:
-        return base64.b64encode(seccomp.compile_filter()).decode()
+        compiled = {"scratch": seccomp.compile_filter(scratch=True), "alone": seccomp.compile_filter(scratch=False)}
+        return {name: base64.b64encode(program).decode() for name, program in compiled.items()}
     except (ImportError, OSError, RuntimeError, TypeError) as error:
         raise SandboxUnavailable(
             f"seccomp: {error}; install the library libseccomp 2 (Debian, Ubuntu: apt-get install libseccomp2) and the "

@@ -67,8 +67,11 @@ def _thawed(request: dict[str, Any], namespace: dict[str, Any], nonce: str) -> l
 
 
 def _frozen(steps: list[str], namespace: dict[str, Any], before: dict[str, Any]) -> str:
-    state = freeze.freeze(steps, namespace, before)
-    return "" if state is None else b85encode(state).decode()
+    try:
+        state = freeze.freeze(steps, namespace, before)
+        return "" if state is None else b85encode(state).decode()
+    except BaseException:  # a program that holds all its memory has finished all the same
+        return ""
 
 
 def examine(namespace: dict[str, Any]) -> int:
@@ -136,12 +139,20 @@ def _switch_output(flush: Any) -> None:
 
 
 def _describe(error: BaseException) -> tuple[str, str, int]:
-    """How the program ended, a line about it, and the exit code."""
+    """How the program ended, a line about it, and the exit code. By its true type, whatever it says of itself."""
+    kind = type(error)
     try:
-        text = f"{type(error).__name__[:200]}: {error}"
+        text = f"{kind.__name__[:200]}: {error}"
+        text = "".join([char if char.isprintable() else " " for char in text[:RECORD_CHARS]])
     except BaseException:
         text = "an exception that cannot be printed"
-    text = "".join([char if char.isprintable() else " " for char in text[:RECORD_CHARS]])
-    if isinstance(error, SystemExit):
-        return "exited", text, error.code & 0xFF if isinstance(error.code, int) else int(error.code is not None)
-    return "memory" if isinstance(error, MemoryError) else "error", text, 1
+    if issubclass(kind, SystemExit):
+        return "exited", text, _exit_code(error)
+    return "memory" if issubclass(kind, MemoryError) else "error", text, 1
+
+
+def _exit_code(error: Any) -> int:
+    try:
+        return error.code & 0xFF if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        return 1

@@ -12,6 +12,7 @@ import time
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import _exit
 from typing import Any, NoReturn
 
 from . import child, confinement, namespaces
@@ -23,8 +24,8 @@ _HIGH_FD, _MAX_FD = 32, 4096
 
 @dataclass(frozen=True)
 class Server:
-    """What every request shares. null: /dev/null, opened before the root changed. host_process: a pidfd of the host,
-    which tells of its death even while a process that it forked still holds its end of the socket."""
+    """What every request shares. null: /dev/null for examiners, opened before the root changed. host_process: a pidfd
+    of the host, which tells of its death even while a process that it forked still holds its end of the socket."""
 
     host: socket.socket
     host_process: int
@@ -75,7 +76,10 @@ def _become(server: Server, descriptors: list[int], play: Callable[[dict[str, An
     except BaseException as error:
         os.write(child.RECORD_FD, f"unconfined\n\n\n\n{error}".encode())
         os._exit(1)
-    play(server.main_module.__dict__)
+    try:
+        play(server.main_module.__dict__)
+    finally:  # not by way of the interpreter's own end, which has hooks
+        _exit(1)
 
 
 def _arrange(sources: list[int], kept: int | None) -> None:

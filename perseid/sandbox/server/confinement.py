@@ -25,6 +25,14 @@ class Unavailable(Exception):
 
 
 @dataclass(frozen=True)
+class Filters:
+    """For children with a scratch folder (layer B gives them one), and for those with layer A alone."""
+
+    scratch: kernel.Filter
+    alone: kernel.Filter
+
+
+@dataclass(frozen=True)
 class Confinement:
     """What the server prepared for its children. num_base_bytes: address space that the warm server itself maps."""
 
@@ -39,10 +47,10 @@ class Confinement:
         return self.own_process is not None
 
 
-def establish(isolation: str, program: kernel.Filter | None) -> Confinement:
+def establish(isolation: str, filters: Filters | None) -> Confinement:
     """Put in force what the server shares with its children, and prepare the rest. Raises `Unavailable`."""
     base = _mapped_bytes()
-    if program is None:
+    if filters is None:
         dropped = _drop_root_alone(keep_reading=False)
         return Confinement(None, None, None, base, _report([], None, None, dropped))
     abi = _landlock_abi()
@@ -58,7 +66,7 @@ def establish(isolation: str, program: kernel.Filter | None) -> Confinement:
         ruleset = landlock.create_ruleset(visible, namespaces.SCRATCH_PARENT)
         namespaces.enter_process_namespace()
         own = os.pidfd_open(os.getpid())
-        return Confinement(program, ruleset, own, base, _report(["A", "B"], abi, None, was_root))
+        return Confinement(filters.scratch, ruleset, own, base, _report(["A", "B"], abi, None, was_root))
     if isolation == "strict":
         raise Unavailable(
             f"namespaces: {refusal.strerror}; allow unprivileged user namespaces (sysctl user.max_user_namespaces, "
@@ -67,16 +75,16 @@ def establish(isolation: str, program: kernel.Filter | None) -> Confinement:
         )
     ruleset = landlock.create_ruleset(visible, None)
     _drop_root_alone(keep_reading=was_root and not _readable_by_others(visible))
-    return Confinement(program, ruleset, None, base, _report(["A"], abi, refusal, was_root))
+    return Confinement(filters.alone, ruleset, None, base, _report(["A"], abi, refusal, was_root))
 
 
-def establish_without_namespaces(program: kernel.Filter) -> Confinement:
+def establish_without_namespaces(filters: Filters) -> Confinement:
     """Layer A alone, where namespaces exist but could not be entered. Raises `Unavailable`."""
     abi, visible, was_root, base = _landlock_abi(), interpreter_paths(), os.geteuid() == 0, _mapped_bytes()
     ruleset = landlock.create_ruleset(visible, None)
     _drop_root_alone(keep_reading=was_root and not _readable_by_others(visible))
     refusal = OSError(1, "namespaces could not be entered")
-    return Confinement(program, ruleset, None, base, _report(["A"], abi, refusal, was_root))
+    return Confinement(filters.alone, ruleset, None, base, _report(["A"], abi, refusal, was_root))
 
 
 def _report(layers: list[str], abi: int | None, refusal: OSError | None, dropped: bool) -> dict[str, Any]:

@@ -49,14 +49,13 @@ class Examiners:
 
 
 def examine(server: Server, timeout_s: float, fds: list[int], examiners: Examiners) -> list[dict[str, Any]]:
-    """Run generated code (the first four descriptors) against its tests (the other four); an answer for each."""
+    """Run generated code (the first five descriptors) against its tests (the other five); an answer for each."""
     started = time.monotonic()
     code_end, tests_end = (end.detach() for end in socket.socketpair())
-    code, stdin, output, record = fds[:4]
-    null = server.null
+    code, stdin, output, record, null = fds[:5]
     ward = children.fork(server, [stdin, null, null, code, output, record, code_end], child.run)
     os.close(code_end)
-    tests, _, tests_output, tests_record = fds[4:]
+    tests, _, tests_output, tests_record, _ = fds[5:]
     _hand_over(server, examiners, [tests, tests_output, tests_record, tests_end])
     os.close(tests_end)
     return _await(server, examiners, ward, started, timeout_s)

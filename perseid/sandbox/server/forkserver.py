@@ -1,10 +1,10 @@
 """The warm fork server: a process with the preloaded modules imported and exercised, that forks one child a request.
 
-It speaks with its host over one SOCK_SEQPACKET socket. A request is a one-line JSON object together with four
-descriptors: the program (a memfd), its standard input, the memfd for its output, the memfd for its record. The server
-itself never reads a program: only the fork does, so that no later child finds an earlier one's text in its memory.
-The answer is what the kernel reported: wait status, CPU seconds, peak memory, wall seconds, and whether the server
-stopped it.
+It speaks with its host over one SOCK_SEQPACKET socket. A request is a one-line JSON object together with five
+descriptors: the program (a memfd), its standard input, the memfd for its output, the memfd for its record, and
+/dev/null, opened for it alone: flags that it sets there are nobody else's. The server itself never reads a program:
+only the fork does, so that no later child finds an earlier one's text in its memory. The answer is what the kernel
+reported: wait status, CPU seconds, peak memory, wall seconds, and whether the server stopped it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any, NoReturn
 from . import child, children, confinement, examination, kernel, largepages, namespaces, preload
 from .children import Server
 
-# Of each program: its request, standard input, output, record.
-_NUM_DESCRIPTORS = 4
+# Of each program: its request, standard input, output, record, nothing.
+_NUM_DESCRIPTORS = 5
 
 
 def main(fd: int, config: dict[str, Any]) -> NoReturn:
@@ -31,17 +31,18 @@ def main(fd: int, config: dict[str, Any]) -> NoReturn:
     host_process = os.pidfd_open(os.getppid())
     null = os.open("/dev/null", os.O_RDWR)
     try:
-        program = kernel.Filter(base64.b64decode(config["filter"])) if config["filter"] else None
+        compiled = {name: kernel.Filter(base64.b64decode(text)) for name, text in config["filters"].items()}
+        filters = confinement.Filters(**compiled) if compiled else None
         main_module = preload.warm(config["preload"], config["prelude"])
         # Before anything is shared with another process: a collection writes to every page.
         gc.collect()
         gc.freeze()
         kernel.give_back()
         largepages.gather()
-        if config["without_namespaces"] and program is not None:
-            layers = confinement.establish_without_namespaces(program)
+        if config["without_namespaces"] and filters is not None:
+            layers = confinement.establish_without_namespaces(filters)
         else:
-            layers = confinement.establish(config["isolation"], program)
+            layers = confinement.establish(config["isolation"], filters)
         server = Server(host, host_process, null, main_module, layers, config)
         _try_out(server)
     except (confinement.Unavailable, OSError) as missing:
@@ -90,8 +91,8 @@ def execute(server: Server, timeout_s: float, fds: list[int], examiners: examina
     """Run the program behind `fds`, or generated code and its tests, under their limits; what the kernel says of it."""
     if len(fds) > _NUM_DESCRIPTORS:
         return examination.examine(server, timeout_s, fds, examiners)
-    code, stdin, output, record = fds
-    ward = children.fork(server, [stdin, server.null, server.null, code, output, record], child.run)
+    code, stdin, output, record, null = fds
+    ward = children.fork(server, [stdin, null, null, code, output, record], child.run)
     return [children.reap(ward, _supervise(server, ward, timeout_s))]
 
 

@@ -18,10 +18,9 @@ from typing import Any
 
 _PLAIN = """
     read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range
-    open openat openat2 access faccessat faccessat2 stat lstat fstat newfstatat statx statfs fstatfs
+    access faccessat faccessat2 stat lstat fstat newfstatat statx statfs fstatfs
     readlink readlinkat getdents getdents64 getcwd chdir fchdir umask
-    mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 truncate ftruncate fallocate fsync fdatasync
-    chmod fchmod fchmodat utimensat flock sendfile copy_file_range fadvise64
+    ftruncate fsync fdatasync sendfile copy_file_range fadvise64
     dup dup2 dup3 pipe pipe2 poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait
     mmap mprotect munmap mremap brk madvise msync
     rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack pause
@@ -31,6 +30,11 @@ _PLAIN = """
     nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time times getrusage getrlimit
     recvmsg alarm setitimer getitimer restart_syscall uname sysinfo getrandom getcpu
 """
+# Only where there is a scratch folder: Landlock has no say in who may chmod, and before version 3 none in truncation.
+_SCRATCH = """
+    open openat openat2 mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 truncate fallocate
+    chmod fchmod fchmodat
+"""
 _FCNTL = (fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_SETFL)
 _IOCTL = (termios.TCGETS, termios.TIOCGWINSZ, termios.FIOCLEX, termios.FIONCLEX, termios.FIONREAD, termios.FIONBIO)
 # pthread_create asks for these together; without CLONE_THREAD it would be a fork.
@@ -39,9 +43,10 @@ _NAMESPACE_FLAGS = 0x7E020000 | 0x00000080
 
 
 @functools.cache
-def compile_filter() -> bytes:
+def compile_filter(scratch: bool) -> bytes:
     """The list as a program for this architecture's kernel. The host compiles it: servers need no compiler in them.
 
+    scratch: whether there is a folder to write in. Where there is none, files are opened to be read, never truncated.
     Raises `ImportError`, `RuntimeError` or `OSError` where that fails.
     """
     pyseccomp = importlib.import_module("pyseccomp")
@@ -50,10 +55,12 @@ def compile_filter() -> bytes:
     # A tree, not a list: the kernel tries every call on a filter that it loads, which every child does. libseccomp 2.5.
     with contextlib.suppress(OSError, RuntimeError, ValueError):
         rules.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)
-    for name in _PLAIN.split():
+    for name in [*_PLAIN.split(), *(_SCRATCH.split() if scratch else ())]:
         if _exists(pyseccomp, name):
             rules.add_rule(pyseccomp.ALLOW, name)
     _allow_in_part(rules, pyseccomp)
+    if not scratch:
+        _allow_reading(rules, pyseccomp)
     return _exported(rules)
 
 
@@ -75,6 +82,13 @@ def _allow_in_part(rules: Any, pyseccomp: Any) -> None:
     rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
     # Reading one's own limits is allowed, setting them is not.
     rules.add_rule(allow, "prlimit64", arg(0, equal, 0), arg(2, equal, 0))
+
+
+def _allow_reading(rules: Any, pyseccomp: Any) -> None:
+    whole = (pyseccomp.MASKED_EQ, os.O_TRUNC, 0)
+    for name, flags in (("open", 1), ("openat", 2)):
+        if _exists(pyseccomp, name):
+            rules.add_rule(pyseccomp.ALLOW, name, pyseccomp.Arg(flags, *whole))
 
 
 def _exported(rules: Any) -> bytes:

@@ -88,6 +88,7 @@ def _call(namespace: dict[str, Any], number: str, name: str, arguments: list[Any
     return plain.dump([number, "returned", result, None, _changed(given, before)])
 
 
+_ENDS_OF_LOOPS = (StopIteration, StopAsyncIteration)
 _MUTABLE = (list, dict, set, bytearray)
 
 
@@ -157,8 +158,9 @@ def _overwrite(target: Any, new: Any) -> None:
 
 
 def _exception(name: Any, message: Any) -> Exception:
+    """The exception that the code raised. Not one that would end a loop of the tests as if nothing were left."""
     kind = getattr(builtins, name, None) if isinstance(name, str) else None
-    if isinstance(kind, type) and issubclass(kind, Exception):
+    if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, _ENDS_OF_LOOPS):
         try:
             return kind(message)
         except TypeError:

@@ -131,6 +131,12 @@ def test_exceptions_arrive_by_type(sandbox: Sandbox) -> None:
     assert sandbox.grade(code, "f", tests).passed
 
 
+@pytest.mark.parametrize("tests", ["assert all(map(f, [1, 2]))", "for n in map(f, [1, 2]):\n    assert n > 2"])
+def test_a_function_cannot_end_a_loop_of_the_tests(sandbox: Sandbox, tests: str) -> None:
+    grade = sandbox.grade("def f(x):\n    raise StopIteration", "f", tests)
+    assert (grade.verdict, grade.passed) == ("failed", False)
+
+
 def test_the_codes_process_never_holds_an_expected_answer(sandbox: Sandbox) -> None:
     code = (
         "import gc, sys\n"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
 import pytest
 
 from perseid.sandbox import Limits, Sandbox, doctor
+from tests.perseid.sandbox.hostile_run import ORDINARY_UID
 
 ROOT = Path(__file__).parents[3]
 ON_A_KERNEL_WITHOUT = """
@@ -110,3 +113,62 @@ def test_programs_cannot_leave_anything_for_each_other() -> None:
             "import builtins, math, os\nprint(hasattr(builtins, 'x'), hasattr(math, 'x'), os.path.exists('left'))"
         )
     assert found.stdout == "False False False\n"
+
+
+ON_A_FILE_OF_ITS_USER = """
+import json, os, sys
+from tests.perseid.sandbox import hostile_run
+from perseid.sandbox import Sandbox
+hostile_run.become_ordinary()
+hostile_run.refuse_namespaces()
+refusals = '''
+import os
+for change in (
+    lambda: os.chmod(path, 0o4777), lambda: os.utime(path, (5, 5)), lambda: os.utime(path),
+    lambda: os.truncate(path, 0), lambda: os.open(path, os.O_RDONLY | os.O_TRUNC), lambda: os.open(path, os.O_WRONLY),
+    lambda: os.chmod(os.path.dirname(path), 0), lambda: os.rename(path, path + "2"),
+):
+    try:
+        change()
+        print("done")
+    except OSError as error:
+        print(error.errno)
+'''
+with Sandbox(tier="cpython", preload=()) as sandbox:
+    execution = sandbox.run(f"path = {sys.argv[1]!r}" + refusals)
+print(json.dumps([sandbox.capabilities()["layers"], execution.status, execution.stdout.split()]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_layer_a_alone_keeps_a_users_own_files_as_they_are() -> None:
+    """By the filter: Landlock has no say in who may chmod, and before Linux 6.2 none in truncation."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, file = Path(name), Path(name) / "precious"
+        file.write_text("precious")
+        for path, mode in ((folder, 0o755), (file, 0o600)):
+            os.chown(path, ORDINARY_UID, ORDINARY_UID)
+            path.chmod(mode)
+        before = [(path.stat().st_mode, path.stat().st_mtime_ns) for path in (folder, file)]
+        command = [sys.executable, "-c", ON_A_FILE_OF_ITS_USER, str(file)]
+        finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        after = [(path.stat().st_mode, path.stat().st_mtime_ns) for path in (folder, file)]
+        assert (after, file.read_text()) == (before, "precious")
+    layers, status, refusals = json.loads(finished.stdout)
+    assert (layers, status) == (["A"], "ok")
+    by_the_filter, by_landlock = str(errno.EPERM), str(errno.EACCES)
+    assert refusals == [*[by_the_filter] * 5, by_landlock, *[by_the_filter] * 2]
+
+
+def test_what_a_program_does_to_its_streams_ends_with_it() -> None:
+    change = (
+        "import fcntl, os\nprint(fcntl.fcntl(2, fcntl.F_GETFL))\n"
+        "fcntl.fcntl(2, fcntl.F_SETFL, os.O_APPEND | os.O_NONBLOCK)\n"
+    )
+    with Sandbox(tier="cpython", preload=()) as sandbox:
+        before = os.stat("/dev/null").st_mtime_ns
+        first = sandbox.run(change)
+        assert (first.status, sandbox.run(change).stdout) == ("ok", first.stdout)
+        assert sandbox.run("import fcntl\nfcntl.flock(2, fcntl.LOCK_EX)").status == "error"
+        assert sandbox.run("import os\nos.utime(2)").status == "error"
+        assert os.stat("/dev/null").st_mtime_ns == before

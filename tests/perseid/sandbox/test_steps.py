@@ -87,3 +87,10 @@ def test_an_earlier_step_that_ends_otherwise_is_named(sandbox: Sandbox) -> None:
     assert execution.status == "error"
     assert execution.error == "step 2, run again before this one, ended otherwise: ZeroDivisionError: division by zero"
     assert state == State.of("x = 1", "1 / 0")
+
+
+def test_a_step_that_ends_with_its_memory_full_has_ended() -> None:
+    step = "a = []\ntry:\n    while True:\n        a.append('x' * 100 + str(len(a)))\nexcept MemoryError:\n    print('end')"
+    with Sandbox(Limits(memory_bytes=128 << 20), tier="cpython", preload=()) as small:
+        execution, _ = small.extend(None, step)
+    assert (execution.status, execution.stdout) == ("ok", "end\n")
