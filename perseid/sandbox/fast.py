@@ -34,6 +34,8 @@ MODULES: Final = frozenset({
 _IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import|import[ \t]+([^\n#;]+))", re.MULTILINE)
 # Words whose meaning in monty differs from CPython without an error: clocks and sleeps, the interpreter's own insides.
 _WORDS = re.compile(r"\b(?:sleep|eval|exec|open|(?:hash|id|__\w+__)\s*\()|;[ \t]*(?:import|from)\b")
+_RETURN = re.compile(r"^return\b", re.MULTILINE)
+_RETURN_WITHIN = re.compile(r"^[ \t]*return\b", re.MULTILINE)
 _MISSING_ATTRIBUTE = re.compile(r"(?:module '[\w.]+'|'(\w+)' object|type object '(\w+)') has no attribute '(\w+)'")
 _MISSING_NAME = re.compile(r"name '(\w+)' is not defined")
 # Errors by which monty says "not in this interpreter", or that it raises for arguments CPython would accept.
@@ -170,7 +172,8 @@ class FastTier:
         status = self._status(answer.raised, answer.wall_s)
         if status is None:
             return None
-        message = f"{answer.raised.kind.__name__}: {answer.raised.text}"[:_ERROR_CHARS]
+        text = f"{answer.raised.kind.__name__}: {answer.raised.text}"[:_ERROR_CHARS]
+        message = "".join([char if char.isprintable() else " " for char in text])
         return _execution(status, answer.stdout, message, answer.wall_s, 1 if status == "error" else None)
 
     def _status(self, raised: Raised, wall_s: float) -> Status | None:
@@ -189,7 +192,16 @@ def routed_to_cpython(step: str) -> bool:
             for name in names.split(","):
                 if name.split()[:1] and name.split()[0].split(".")[0] not in MODULES:
                     return True
-    return _WORDS.search(step) is not None
+    return _WORDS.search(step) is not None or _ends_wrongly(step)
+
+
+def _ends_wrongly(step: str) -> bool:
+    """Whether `step` breaks a rule of syntax that monty lets pass: a last line to be continued, a return outside of
+    functions, as far as that shows in the text."""
+    if step.rstrip().endswith("\\"):
+        return True
+    outside = _RETURN if "def" in step else _RETURN_WITHIN
+    return "return" in step and outside.search(step) is not None
 
 
 def doubtful(raised: Raised) -> bool:

@@ -22,8 +22,14 @@ from perseid.sandbox import wire
 from perseid.sandbox.guardian import Guardian
 from perseid.sandbox.limits import Limits
 
-# How long past a feed's own limit the process may stay silent.
-_GRACE_S: Final = 1.0
+# How long past a source's own limit the process may stay silent: within one builtin it does not look at its clock.
+_GRACE_S: Final = 0.1
+# How long it may take over what is no program's: to start, to put a state back, to write one out.
+_CARE_S: Final = 5.0
+# More than this beyond the allowed output is neither read nor kept: a state, or the text of an error.
+_FRAME_BYTES: Final = 4 << 20
+# Its clock stands still while it asks for a name, so one that asks for ever must be stopped here.
+_LOOKUPS: Final = 1000
 # Errors that leave a session large or in disorder: its process goes with it.
 _RUINOUS: Final = (MemoryError, TimeoutError)
 # What ran for longer may have left much in memory: its session is closed at once, not with the next task.
@@ -59,6 +65,10 @@ class _Died(Exception):
     """The process is gone, silent, or speaks otherwise than expected."""
 
 
+class _Late(Exception):
+    """The code that is judged passed its limit, and the process did not say so itself."""
+
+
 class _Overflowed(Exception):
     """More output than allowed."""
 
@@ -72,7 +82,7 @@ class Interpreter:
         self._open = wire.configure(limits)
         self._process: subprocess.Popen[bytes] | None = None
         self._over = False
-        self._poller = select.poll()
+        self._heard, self._either = select.poll(), select.poll()
         self._received = bytearray()
         self._used = self._reset = False
 
@@ -84,6 +94,10 @@ class Interpreter:
         except _Overflowed:
             self.close()
             return Answer(output.text(), True, None, output.age_s())
+        except _Late:
+            self.close()
+            late = f"time limit exceeded: no answer within {self._limits.timeout_s:g}s"
+            return Answer(output.text(), False, wire.Raised(TimeoutError, late), output.age_s())
         except (_Died, OSError, UnicodeEncodeError):
             self.close()
             return None
@@ -98,7 +112,7 @@ class Interpreter:
             return answer
         if answer.raised is None and answer.wall_s >= task.keep_from_s:
             self._send(wire.DUMP)
-            kept = self._turn()
+            kept = self._turn(self._deadline())
             if wire.kind(kept) != wire.DUMPED:
                 return None
             answer.snapshot = wire.snapshot(kept)
@@ -113,33 +127,37 @@ class Interpreter:
         opening = [self._open] if task.snapshot is None else [self._open, wire.load(task.snapshot)]
         self._start()
         closing = [wire.RESET] if self._used and not self._reset else []
-        self._send(b"".join([*closing, *opening, *feeds]))
+        self._send(b"".join([*closing, *opening, *feeds]), len(feeds))
+        deadline = self._deadline()
         for _ in range(self._used + len(opening)):
-            if wire.kind(self._turn()) != wire.OK:
+            if wire.kind(self._turn(deadline)) != wire.OK:
                 raise _Died
         self._used, self._reset = True, False
         while True:
             heard = output if len(feeds) == 1 else None
-            event = self._turn(heard)
+            deadline = time.monotonic() + self._limits.timeout_s + _GRACE_S
+            event = self._turn(deadline, heard)
             feeds = feeds[1:]
             if wire.kind(event) == wire.NAME_LOOKUP:
-                event = self._undefined(event, feeds, heard)
+                event = self._undefined(deadline, feeds, heard)
             if wire.kind(event) != wire.COMPLETE:
                 for _ in feeds:
-                    self._turn()
+                    self._turn(self._deadline(1))
                 return event
             if not feeds:
                 return event
 
-    def _undefined(self, event: bytes, feeds: list[bytes], heard: _Output | None) -> bytes:
+    def _undefined(self, deadline: float, feeds: list[bytes], heard: _Output | None) -> bytes:
         """Say of every name asked for that there is none, then send again the `feeds` that were refused meanwhile."""
         for _ in feeds:
-            self._turn()
-        while wire.kind(event) == wire.NAME_LOOKUP:
+            self._turn(self._deadline())
+        for _ in range(_LOOKUPS):
             self._send(wire.UNDEFINED)
-            event = self._turn(heard)
-        self._send(b"".join(feeds))
-        return event
+            event = self._turn(deadline, heard)
+            if wire.kind(event) != wire.NAME_LOOKUP:
+                self._send(b"".join(feeds), len(feeds))
+                return event
+        raise _Died
 
     def _judged(self, ended: bytes, output: _Output) -> Answer | None:
         raised = wire.raised(ended) if wire.kind(ended) == wire.ERROR else None
@@ -147,11 +165,16 @@ class Interpreter:
             return None
         return Answer(output.text(), False, raised, wire.feed_s(ended))
 
-    def _turn(self, output: _Output | None = None) -> bytes:
-        """The event that answers a request; what is printed before it goes to `output`."""
-        deadline = time.monotonic() + self._limits.timeout_s + _GRACE_S
+    def _deadline(self, num_feeds: int = 0) -> float:
+        """When what is no program's, and `num_feeds` sources run meanwhile, must be done."""
+        return time.monotonic() + _CARE_S + num_feeds * self._limits.timeout_s
+
+    def _turn(self, deadline: float, output: _Output | None = None) -> bytes:
+        """The event that answers a request; what is printed before it goes to `output`, if that is wanted."""
         while True:
             event = self._event(deadline)
+            if event is None:
+                raise _Died if output is None else _Late
             if wire.kind(event) == wire.FATAL:
                 raise _Died
             if wire.kind(event) != wire.PRINT:
@@ -159,9 +182,8 @@ class Interpreter:
             if output is not None and not output.took(wire.printed(event)):
                 raise _Overflowed
 
-    def _event(self, deadline: float) -> bytes:
-        assert self._process is not None
-        assert self._process.stdout is not None
+    def _event(self, deadline: float) -> bytes | None:
+        """The next event; None when there is none by `deadline`."""
         received = self._received
         while True:
             size = int.from_bytes(received[:4], "little")
@@ -169,23 +191,35 @@ class Interpreter:
                 event = bytes(received[4 : 4 + size])
                 del received[: 4 + size]
                 return event
-            if not self._poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise _Died
-            chunk = os.read(self._process.stdout.fileno(), 1 << 16)
-            if not chunk:
-                raise _Died
-            received += chunk
+            if not self._waited(self._heard, deadline):
+                return None
 
-    def _send(self, requests: bytes) -> None:
+    def _waited(self, poller: select.poll, deadline: float) -> bool:
+        """Whether `poller` had news by `deadline`; what the process said is taken in."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        left_s = deadline - time.monotonic()
+        ready = poller.poll(left_s * 1000) if left_s > 0 else []
+        if any(fd == self._process.stdout.fileno() for fd, _ in ready):
+            chunk = os.read(self._process.stdout.fileno(), 1 << 16)
+            self._received += chunk
+            if not chunk or len(self._received) > _FRAME_BYTES + self._limits.output_bytes:
+                raise _Died
+        return bool(ready)
+
+    def _send(self, requests: bytes, num_feeds: int = 0) -> None:
+        """Send all of `requests`, and hear what the process says meanwhile: it reads nothing while it cannot speak."""
         self._start()
         assert self._process is not None
         assert self._process.stdin is not None
         rest = memoryview(requests)
-        try:
-            while rest:
+        deadline = self._deadline(num_feeds)
+        while rest:
+            try:
                 rest = rest[os.write(self._process.stdin.fileno(), rest) :]
-        except BrokenPipeError as error:
-            raise _Died from error
+            except BlockingIOError:
+                if not self._waited(self._either, deadline):
+                    raise _Died from None
 
     def _start(self) -> None:
         if self._over:
@@ -202,12 +236,16 @@ class Interpreter:
             start_new_session=True,
             cwd="/",
         )
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
+        os.set_blocking(self._process.stdin.fileno(), False)
         self._guardian.watch(self._process.pid)
         self._received.clear()
         self._used = self._reset = False
-        self._poller = select.poll()
-        self._poller.register(self._process.stdout.fileno(), select.POLLIN)
+        self._heard, self._either = select.poll(), select.poll()
+        self._heard.register(self._process.stdout.fileno(), select.POLLIN)
+        self._either.register(self._process.stdout.fileno(), select.POLLIN)
+        self._either.register(self._process.stdin.fileno(), select.POLLOUT)
 
     def close(self) -> None:
         """Kill the process and reap it; the next task gets another."""

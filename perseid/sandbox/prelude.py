@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Final
 
 _WORD: Final = re.compile(r"[^\W\d]\w*")
-_ALL: Final = re.compile(r"\b(?:globals|locals|vars|dir|eval|exec|__\w+__)\b|\bimport[ \t]*\(?[ \t]*\*")
+_ALL: Final = re.compile(r"\b(?:globals|locals|vars|dir|eval|exec|__\w+__)\b|\bimport[ \t]*(?:\([ \t]*)?\*")
 _CLOCK: Final = re.compile(r"\b(?:time|now|today|utcnow|monotonic|perf_counter|urandom|SystemRandom)")
 # A step that only gives a text a name, as the first step of most programs does; no name stands in the text.
 _NAMED_TEXT: Final = re.compile(r"""\s*(\w+) = (?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')\s*""")
@@ -54,6 +54,7 @@ class Prelude:
         self._parts = [_part(node, source) for node in ast.parse(source).body if not _is_text(node)]
         self._keys = frozenset().union(*(part.keys for part in self._parts))
         self._everything = frozenset(range(len(self._parts)))
+        self._plain_keys = all(map(str.isascii, self._keys))
         atstart = frozenset(number for number, part in enumerate(self._parts) if not part.waits)
         self._start = self._closure(atstart)
         self.start = self._text(self._start)
@@ -80,7 +81,9 @@ class Prelude:
         if named := _NAMED_TEXT.fullmatch(step):
             step = named[1]
         if not step.isascii():
-            step = f"{step}\n{unicodedata.normalize('NFKC', step)}"
+            if not self._plain_keys:
+                return self._everything
+            step = f"{step}\n{_characters_normalized(step)}"
         if _ALL.search(step):
             return self._everything
         return self._of_names(self._keys.intersection(_WORD.findall(step)))
@@ -101,6 +104,15 @@ class Prelude:
 
     def _text(self, parts: frozenset[int]) -> str:
         return "\n".join([self._parts[number].source for number in sorted(parts)])
+
+
+def _characters_normalized(step: str) -> str:
+    """`step`, each character for itself in the form that Python gives to names.
+
+    A name comes to be plain ASCII only by characters that do so one by one. In one go, a long row of combining marks
+    takes time by the square of its length.
+    """
+    return "".join([unicodedata.normalize("NFKC", char) for char in step])
 
 
 def _is_text(node: ast.stmt) -> bool:

@@ -7,6 +7,7 @@ the full server, everything else to the lean one.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from perseid.sandbox.execution import Execution
@@ -18,6 +19,8 @@ class Slot:
 
     def __init__(self, config: WorkerConfig) -> None:
         self._names = config.preload
+        names = "|".join(map(re.escape, config.preload))
+        self._missing = re.compile(rf"ModuleNotFoundError: No module named '(?:{names})['.]")
         self._always_full = any(name in config.prelude for name in config.preload)
         self.lean = Worker(config if self._always_full else replace(config, preload=()))
         self._full = Worker(config) if config.preload and not self._always_full else self.lean
@@ -36,7 +39,7 @@ class Slot:
 
     def _missed(self, execution: Execution) -> bool:
         """Whether a program asked for a package that the lean server may lack, under a name that it put together."""
-        return execution.error is not None and "ModuleNotFoundError" in execution.error
+        return execution.error is not None and self._missing.search(execution.error) is not None
 
     def pids(self) -> list[int]:
         """Process ids of the servers that run."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 
 import psutil
@@ -151,3 +153,77 @@ def test_an_error_that_cpython_would_raise_too_stays_on_the_fast_tier(sandbox: S
     code = "import re\nre.findall('a', [1])"
     fast, cpython = sandbox.run(code), sandbox.run(code, tier="cpython")
     assert (fast.tier, fast.status, fast.error) == ("fast", "error", cpython.error)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "while True:\n    try:\n        nothing\n    except NameError:\n        pass",
+        "x = 7 ** (7 ** 9)",
+        "a = b = [[]]\nfor _ in range(60):\n    a, b = [a, a], [b, b]\nprint(a == b)",
+    ],
+)
+def test_a_limit_holds_where_the_interpreters_own_clock_does_not(sandbox: Sandbox, code: str) -> None:
+    started = time.monotonic()
+    assert sandbox.run(code).status == "timeout"
+    assert time.monotonic() - started < LIMITS.timeout_s + 3
+    assert sandbox.run("print(1)").stdout == "1\n"
+
+
+def test_what_is_silent_past_its_limit_is_not_run_again(sandbox: Sandbox) -> None:
+    execution = sandbox.run("x = 7 ** (7 ** 9)")
+    assert (execution.status, execution.tier) == ("timeout", "fast")
+
+
+def test_names_may_be_asked_for_often_but_not_for_ever(interpreter: Interpreter) -> None:
+    asking = "for _ in range({}):\n    try:\n        nothing\n    except NameError:\n        pass\nprint(1)"
+    assert outcome(interpreter, asking.format(500)) == ("1\n", None)
+    assert outcome(interpreter, asking.format(5000)) is None
+    assert outcome(interpreter, "print(1)") == ("1\n", None)
+
+
+def test_an_error_as_large_as_the_memory_is_not_taken_in(interpreter: Interpreter) -> None:
+    assert outcome(interpreter, "raise ValueError('a' * 50_000_000)") is None
+    ended = outcome(interpreter, "raise ValueError('a' * 1_000_000)")
+    assert ended is not None
+    assert len(str(ended[1])) > 1_000_000
+
+
+def test_a_state_that_is_too_large_to_hold_is_rebuilt_by_cpython(sandbox: Sandbox) -> None:
+    execution, state = sandbox.extend(None, "a = 'x' * 30_000_000\nfor _ in range(100_000):\n    pass")
+    assert (execution.status, state.snapshot, state.needs_cpython) == ("ok", None, True)
+    assert sandbox.extend(state, "print(len(a))")[0].stdout == "30000000\n"
+
+
+def test_sources_larger_than_a_pipe_that_print_more_than_it_holds_stop_nothing(interpreter: Interpreter) -> None:
+    answers: list[object] = []
+    before = ("print('x' * 64_000)\n" * 4, f"a = {'y' * 120_000!r}")
+
+    def ask() -> None:
+        answers.append(outcome(interpreter, *before, f"print(len(a))\n#{'z' * 120_000}"))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(60)
+    interpreter.end()
+    assert answers == [("120000\n", None)]
+
+
+def test_an_error_is_one_line_that_leaves_a_terminal_alone(sandbox: Sandbox) -> None:
+    code = "raise ValueError('a\\nb\\x1b[2J')"
+    fast, cpython = sandbox.run(code), sandbox.run(code, tier="cpython")
+    assert (fast.tier, fast.error) == ("fast", "ValueError: a b [2J")
+    assert fast.error == cpython.error
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["x = 5 if 0 else \\", "x = 5 \\\n", "return 5", "if 1:\n    return 5", "def f():\n    1\nreturn"],
+)
+def test_what_cpython_does_not_compile_is_an_error(sandbox: Sandbox, code: str) -> None:
+    execution = sandbox.run(f"print(1)\n{code}")
+    assert (execution.status, execution.stdout) == ("error", "")
+
+
+def test_a_program_that_returns_within_functions_stays_on_the_fast_tier(sandbox: Sandbox) -> None:
+    assert sandbox.run("def f():\n    return 'a\\\\'\nq = 'it will return'\nprint(f())").tier == "fast"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -145,3 +146,30 @@ def test_the_library_of_the_quickstart_waits_as_a_whole() -> None:
     prelude = Prelude(toolbox_source())
     assert prelude.start == ""
     assert len(prelude.before(("b = gcd(a)",))) < 400
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "# import" + " " * 200_000,
+        "x = (1, '" + "\u0301" * 60_000 + "\u0327" * 60_000 + "')",
+        "x = (1, '" + "\u0f73" * 80_000 + "')",
+    ],
+)
+def test_no_text_takes_time_by_the_square_of_its_length(step: str) -> None:
+    parts = Prelude(SOURCE)
+    started = time.process_time()
+    assert parts.wanted(step) == parts.wanted("x = 1")
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("stars", ["import *", "import*", "import\t (*", "import ( *", "import(*", "import(\t\t*)"])
+def test_a_star_takes_everything(stars: str) -> None:
+    parts = Prelude(SOURCE)
+    assert len(parts.wanted(f"from math {stars}")) > len(parts.wanted("from math import pi"))
+
+
+def test_a_name_outside_ascii_is_found_however_it_is_written() -> None:
+    parts = Prelude("def caf\u00e9():\n    return 1\n\ndef other():\n    return 2\n")
+    assert parts.wanted("cafe\u0301()") >= parts.wanted("caf\u00e9()")
+    assert parts.wanted("caf\u00e9()") != parts.wanted("x")
