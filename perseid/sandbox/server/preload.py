@@ -13,9 +13,9 @@ import types
 
 _STANDARD = """
     __future__ abc array ast base64 bisect builtins calendar cmath collections collections.abc contextlib copy csv
-    dataclasses datetime decimal difflib enum fractions functools graphlib hashlib heapq inspect io itertools json
-    keyword math numbers operator os pprint queue random re secrets statistics string struct textwrap threading time
-    timeit traceback types typing unicodedata uuid warnings weakref zlib encodings.latin_1
+    dataclasses datetime decimal enum fractions functools hashlib heapq inspect io itertools json keyword math
+    numbers operator os pprint queue random re statistics string struct textwrap threading time traceback types
+    typing unicodedata warnings weakref zlib encodings.latin_1
 """
 
 EXERCISES = {
