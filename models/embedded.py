@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerFast
+from transformers import DynamicCache, PreTrainedTokenizerFast
 
 from models.checkpoint import weights_hash
 from perseid import experiment
@@ -35,9 +35,23 @@ class EmbeddedModel:
         ids = self.tokenizer(distinct, add_special_tokens=False)["input_ids"]
         return dict(zip(distinct, map(tuple, ids), strict=True))
 
-    def left_padded(self, sequences: Sequence[Tokens]) -> dict[str, torch.Tensor]:
-        """The model's arguments for these: `input_ids`, `attention_mask` and `position_ids`, each `[B, T]`."""
+    def prefill(
+        self, model: Any, sequences: Sequence[Tokens], rows: Sequence[int], **options: Any
+    ) -> tuple[Any, DynamicCache, torch.Tensor, torch.Tensor]:
+        """Compute each sequence once, left-padded, for the rows that go on from it.
+
+        Args:
+            model: the model or its base, called with `options`.
+            rows: for each row to come the number of its sequence.
+
+        Returns:
+            The model's output, one a sequence; keys and values, mask `[B, T]` and `rows` as an index, one a row.
+        """
         width = max(map(len, sequences))
         ids = torch.tensor([(0,) * (width - len(s)) + s for s in sequences], dtype=torch.long, device=self.device)
         mask = torch.tensor([[0] * (width - len(s)) + [1] * len(s) for s in sequences], device=self.device)
-        return {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+        cache, index = DynamicCache(config=self.model.config), torch.tensor(rows, device=self.device)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        output = model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, **options)
+        cache.batch_select_indices(index)
+        return output, cache, mask[index], index

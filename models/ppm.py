@@ -17,13 +17,7 @@ import polars as pl
 import torch
 from datasets import Dataset
 from torch.nn.functional import logsigmoid
-from transformers import (
-    AutoModelForSequenceClassification,
-    DynamicCache,
-    PreTrainedTokenizerFast,
-    PrinterCallback,
-    set_seed,
-)
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast, PrinterCallback, set_seed
 from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
@@ -56,24 +50,21 @@ class PpmScorer(EmbeddedModel):
     @torch.inference_mode()
     def _score(self, siblings: Sequence["_Siblings"]) -> dict[Tokens, float]:
         """Each stem once, then every tail after its stem's keys and values."""
-        stems = self.left_padded([some.stem for some in siblings])
-        cache = DynamicCache(config=self.model.config)
-        self.model.base_model(**stems, past_key_values=cache)
-        stem_of = torch.tensor([i for i, some in enumerate(siblings) for _ in some.members], device=self.device)
-        cache.batch_select_indices(stem_of)
-        members = [(some, member) for some in siblings for member in some.members]
+        rows = [(number, member) for number, some in enumerate(siblings) for member in some.members]
+        stems = [some.stem for some in siblings]
+        _, cache, mask, _ = self.prefill(self.model.base_model, stems, [number for number, _ in rows])
         tails = self.tokenizer.pad(
-            {"input_ids": [list(member[len(some.stem) :]) for some, member in members]},
+            {"input_ids": [list(member[len(stems[number]) :]) for number, member in rows]},
             padding_side="right",
             return_tensors="pt",
         ).to(self.device)
-        mask = torch.cat([stems["attention_mask"][stem_of], tails["attention_mask"]], dim=1)
+        mask = torch.cat([mask, tails["attention_mask"]], dim=1)
         positions = (mask.cumsum(1) - 1)[:, -tails["input_ids"].shape[1] :]
         logits = self.model(
             input_ids=tails["input_ids"], attention_mask=mask, position_ids=positions, past_key_values=cache
         ).logits[:, 0]
         scores = torch.tanh(logits / self.model.config.ppm_scale).tolist()
-        return dict(zip((member for _, member in members), scores, strict=True))
+        return dict(zip((member for _, member in rows), scores, strict=True))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import AutoModelForCausalLM
 
 from models.embedded import EmbeddedModel, Tokens
 from perseid import experiment
@@ -62,7 +62,10 @@ class TransformersEngine(EmbeddedModel):
     @torch.inference_mode()
     def _decode(self, rows: list["_Row"]) -> None:
         """Fill `row.tokens` of rows sorted by prompt: one prefill a distinct prompt, then a token a step."""
-        logits, cache, mask, alive = self._prefill(rows)
+        distinct = {prompt: number for number, prompt in enumerate(dict.fromkeys(row.prompt for row in rows))}
+        numbers = [distinct[row.prompt] for row in rows]
+        output, cache, mask, index = self.prefill(self.model, list(distinct), numbers, logits_to_keep=1)
+        logits, alive = output.logits[index, -1], rows
         context = self.model.config.max_position_embeddings
         for position in itertools.count():
             tokens = _draw(logits, alive, position)
@@ -84,17 +87,6 @@ class TransformersEngine(EmbeddedModel):
                 logits_to_keep=1,
             )
             logits = output.logits[:, -1]
-
-    def _prefill(self, rows: list["_Row"]) -> tuple[torch.Tensor, DynamicCache, torch.Tensor, list["_Row"]]:
-        """Logits `[B, V]`, cache and mask `[B, T]` of the prompts, left-padded; each distinct one computed once."""
-        distinct = list(dict.fromkeys(row.prompt for row in rows))
-        prompts = self.left_padded(distinct)
-        cache = DynamicCache(config=self.model.config)
-        output = self.model(**prompts, past_key_values=cache, logits_to_keep=1)
-        where = {prompt: i for i, prompt in enumerate(distinct)}
-        index = torch.tensor([where[row.prompt] for row in rows], device=self.device)
-        cache.batch_select_indices(index)
-        return output.logits[index, -1], cache, prompts["attention_mask"][index], rows
 
     def _completion(self, row: "_Row") -> Completion:
         body = row.tokens[:-1] if row.stop else row.tokens

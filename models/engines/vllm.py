@@ -194,13 +194,17 @@ def _arguments(folder: Path, settings: experiment.Engine) -> Any:
 
     here: dict[str, Any]
     if torch.cuda.is_available():
-        here = {"gpu_memory_utilization": settings.memory_share}
+        here = {
+            "gpu_memory_utilization": settings.memory_share,
+            "max_num_batched_tokens": max(STEP_TOKENS, settings.batch),
+        }
     else:
         here = {
             "kv_cache_memory_bytes": int(settings.memory_gib * 2**30),
             "block_size": BLOCK,
             # A prompt cut in two would have vLLM rewind its request's generator, which torch cannot on a CPU.
             "enable_chunked_prefill": False,
+            "max_num_batched_tokens": max(STEP_TOKENS, settings.batch, _context(folder)),
             "enforce_eager": True,
             "distributed_executor_backend": "uni",
         }
@@ -208,7 +212,6 @@ def _arguments(folder: Path, settings: experiment.Engine) -> Any:
         model=str(folder),
         dtype=settings.dtype,
         max_num_seqs=settings.batch,
-        max_num_batched_tokens=max(STEP_TOKENS, settings.batch, _context(folder)),
         enable_prefix_caching=True,
         generation_config="vllm",
         disable_log_stats=True,

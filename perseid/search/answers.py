@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from itertools import starmap
 from typing import Any, Final
 
 from perseid.engine import Completion
@@ -50,9 +51,9 @@ def decoded(request: Request, recorded: Any) -> list[Any]:
         case Propose(_, _, sampling, _):
             texts, numbers, *rest = recorded
             stops = [sampling.stop[n] if isinstance(n, int) else n for n in numbers]
-            return list(map(Completion, texts, stops, *rest))
+            return list(starmap(Completion, zip(texts, stops, *rest, strict=True)))
         case Execute():
-            return list(map(Outcome, *recorded))
+            return list(starmap(Outcome, zip(*recorded, strict=True)))
         case Grade():
             return [bool(a) for a in recorded]
     return list(recorded)

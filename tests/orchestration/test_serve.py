@@ -5,15 +5,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from models.engines.guard import marked
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 MARK = "PERSEID_TEST_UI"
@@ -35,15 +34,6 @@ def answers(url: str) -> bool:
         return False
 
 
-def soon(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.2)
-    return condition()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_both_servers_answer_and_end_with_the_command(tmp_path: Path, number: signal.Signals) -> None:
@@ -60,11 +50,11 @@ def test_both_servers_answer_and_end_with_the_command(tmp_path: Path, number: si
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
     try:
-        assert soon(lambda: answers(f"http://127.0.0.1:{port}/server_info"), 120)
-        assert soon(lambda: answers(f"http://127.0.0.1:{mlflow_port}/health"), 120)
+        assert eventually(lambda: answers(f"http://127.0.0.1:{port}/server_info"), 120)
+        assert eventually(lambda: answers(f"http://127.0.0.1:{mlflow_port}/health"), 120)
         ui.send_signal(number)
         assert ui.wait(60) == 0
-        assert soon(lambda: marked(mark.encode()) == [], 60)
+        assert eventually(lambda: marked(mark.encode()) == [], 60)
     finally:
         for pid in marked(mark.encode()):
             os.kill(pid, signal.SIGKILL)

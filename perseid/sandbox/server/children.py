@@ -75,7 +75,7 @@ def _become(server: Server, descriptors: list[int], play: Callable[[dict[str, An
         os.close(CONFINED_FD)
     except BaseException as error:
         os.write(child.RECORD_FD, f"unconfined\n\n\n\n{error}".encode())
-        os._exit(1)
+        _exit(1)
     try:
         play(server.main_module.__dict__)
     finally:  # not by way of the interpreter's own end, which has hooks

