@@ -95,7 +95,7 @@ def real(given: argparse.Namespace) -> None:
         journaled(task, engine)
     if importlib.util.find_spec("vllm") is not None:
         many, few = (8, 8) if given.quick else (280, 96)
-        continuous = task.engine.model_copy(update={"kind": "vllm", "batch": 128})
+        continuous = experiment.Vllm(batch=128, threads=task.engine.threads)
         token_ratio(Task(task.model, task.folder, continuous, METHOD, task.settings, task.problems[:many], task.grader))
         if given.smollm is not None:
             token_ratio(smollm(given.smollm, continuous, few))

@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from perseid.engines import KINDS, Engine, Server, Transformers, Vllm
 from perseid.errors import UserError
+from perseid.section import DISCRIMINATOR, OPERATIONAL, Section
+
+__all__ = ["Base", "Control", "Engine", "Evaluation", "Experiment", "Gate", "Pairs", "PolicyTraining", "Pool"]
+__all__ += ["PpmTraining", "Problems", "Round", "Search", "Selection", "Server", "Training", "Transformers", "Vllm"]
+__all__ += ["load_experiment"]
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
-S = TypeVar("S", bound="Section")
-
-
-class Section(BaseModel):
-    """A part of an experiment: immutable, and a key it does not know is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+S = TypeVar("S", bound=Section)
 
 
 class Pool(Section):
@@ -38,7 +38,7 @@ class Pool(Section):
 class Problems(Section):
     """Seed problems. Sizes are questions a family (or a family and composition)."""
 
-    source: Literal["reasoning_gym"] = "reasoning_gym"
+    source: Annotated[Literal["reasoning_gym"], DISCRIMINATOR] = "reasoning_gym"
     demonstrated: tuple[str, ...]  # families the teacher demonstrates
     undemonstrated: tuple[str, ...]  # families whose solving programs must be discovered
     demonstrated_compositions: tuple[str, ...] = ()
@@ -63,28 +63,6 @@ class Base(Section):
     heads: Positive = 4
     vocab_size: Positive = 800
     context: Positive = 256  # tokens
-
-
-class Engine(Section):
-    """Who continues text: in this process (`transformers`), vLLM beside it, or OpenAI-compatible servers elsewhere."""
-
-    kind: Literal["transformers", "vllm", "server"] = "transformers"
-    batch: Positive = 512  # sequences decoded together
-    threads: Positive = 2  # fixed, not the machine's: float sums depend on it, and with it the data versions
-    live_trees: Positive = 4096  # trees searched at once; the others wait, which bounds memory
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # vllm: what it computes in
-    memory_gib: float = Field(2.0, gt=0.0)  # vllm on a CPU: its KV cache
-    memory_share: float = Field(0.9, gt=0.0, le=1.0)  # vllm on a GPU: of the device's memory
-    endpoints: tuple[str, ...] = ()  # server: base URLs, "http://127.0.0.1:8000/v1"
-    model: str = ""  # server: the served model's name; "" asks for the policy's own, named by the hash of its weights
-    timeout_s: float = Field(120.0, gt=0.0)  # server: for one completion
-    patience_s: float = Field(300.0, ge=0.0)  # server: how long all endpoints may be down before the run stops
-
-    @model_validator(mode="after")
-    def _a_server_has_endpoints(self) -> "Engine":
-        if self.kind == "server" and not self.endpoints:
-            raise ValueError("endpoints: expected at least one URL for kind server")
-        return self
 
 
 class Search(Section):
@@ -164,7 +142,7 @@ class Evaluation(Section):
 class Control(Section):
     """The arm without search: the same optimiser steps on the demonstrations alone."""
 
-    kind: Literal["demonstrations_only"] = "demonstrations_only"
+    kind: Annotated[Literal["demonstrations_only"], DISCRIMINATOR] = "demonstrations_only"
 
 
 class Gate(Section):
@@ -183,12 +161,12 @@ class Round(Section):
 
 class Experiment(Section):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-    description: str = ""
+    description: Annotated[str, OPERATIONAL] = ""
     seed: Count = 0
     method: str = "rstar_math"
     problems: Problems
     base: Base = Base()
-    engine: Engine = Engine()
+    engine: Engine = Transformers()
     search: Search = Search()
     selection: Selection = Selection()
     training: Training = Training()
@@ -217,6 +195,14 @@ class Experiment(Section):
             "selection": self.selection_of,
             "training": self.training_of,
         }
+
+    def at(self, round: int) -> "Experiment":
+        """The sections as `round`, counted from 1, sees them: its overrides laid over; 0 is the experiment's own."""
+        if round == 0:
+            return self
+        problems = self.problems.model_copy(update={"pool": self.pool_of(round)})
+        changed = {name: of(round) for name, of in self._parts().items() if name != "pool"}
+        return self.model_copy(update={"problems": problems, **changed})
 
     def pool_of(self, round_number: int) -> Pool:
         return merged(self.problems.pool, self.rounds[round_number - 1].pool)
@@ -260,7 +246,12 @@ def load_experiment(path: Path | str, overrides: dict[str, Any] | None = None) -
         return Experiment.model_validate(_overlay(raw, overrides or {}))
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(path, ".".join(map(str, first["loc"])), _expected(first)) from error
+        loc = [
+            part
+            for i, part in enumerate(first["loc"])
+            if not (i == 1 and first["loc"][0] == "engine" and part in KINDS)
+        ]
+        raise UserError(path, ".".join(map(str, loc)), _expected(first)) from error
 
 
 def _expected(error: Any) -> str:

@@ -14,12 +14,12 @@ from perseid.engine import Engine
 @contextmanager
 def opened(folder: Path, settings: experiment.Engine) -> Iterator[Engine]:
     """The engine that `settings` names over the checkpoint in `folder`; what it started ends with the block."""
-    if settings.kind == "vllm":
+    if isinstance(settings, experiment.Vllm):
         from models.engines.vllm import VllmEngine
 
         with VllmEngine(folder, settings) as vllm:
             yield vllm
-    elif settings.kind == "server":
+    elif isinstance(settings, experiment.Server):
         from models.engines.server import ServerEngine
 
         with ServerEngine(folder, settings) as server:

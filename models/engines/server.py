@@ -51,7 +51,7 @@ class ServerEngine:
     Entering raises `UserError` when none of them serves the weights within `settings.patience_s`.
     """
 
-    def __init__(self, folder: Path, settings: experiment.Engine) -> None:
+    def __init__(self, folder: Path, settings: experiment.Server) -> None:
         self.concurrency = settings.batch
         self.weights = "" if settings.model else weights_hash(folder)
         self._folder, self._settings = Path(folder), settings
@@ -111,7 +111,7 @@ class ServerEngine:
             found = await self._endpoints.take(since_s)
             found.in_flight -= 1
         except EngineFailure as error:
-            served = f"--served-model-name {shlex.quote(self._model)} --dtype {self._settings.dtype}"
+            served = f"--served-model-name {shlex.quote(self._model)} --dtype float32"
             port = urlsplit(self._urls[0]).port or 8000
             command = f"vllm serve {shlex.quote(str(self._folder.absolute()))} {served} --port {port}"
             expected = f"expected a server of the model {self._model}, which this starts: {command}; found: {error}"

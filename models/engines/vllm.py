@@ -52,7 +52,7 @@ class VllmEngine:
     Entering raises `UserError` where vLLM is not installed and `EngineFailure` when it does not start.
     """
 
-    def __init__(self, folder: Path, settings: experiment.Engine) -> None:
+    def __init__(self, folder: Path, settings: experiment.Vllm) -> None:
         self.weights = weights_hash(folder)
         self.concurrency = settings.batch
         self._folder, self._settings = Path(folder), settings
@@ -187,7 +187,7 @@ class VllmEngine:
         return Completion(text, stop, len(tokens))
 
 
-def _arguments(folder: Path, settings: experiment.Engine) -> Any:
+def _arguments(folder: Path, settings: experiment.Vllm) -> Any:
     """On a CPU nothing is compiled: what that gains does not pay for a minute at the start of every stage."""
     import torch
     from vllm.engine.arg_utils import AsyncEngineArgs
@@ -227,7 +227,7 @@ def _context(folder: Path) -> int:
     return int(AutoConfig.from_pretrained(folder).max_position_embeddings)
 
 
-def _variables(settings: experiment.Engine, temporary: str) -> dict[str, str]:
+def _variables(settings: experiment.Vllm, temporary: str) -> dict[str, str]:
     """The environment of vLLM's process. `uni` and `spawn`: one process, which is given these as it starts."""
     return {
         "TMPDIR": temporary,

