@@ -25,6 +25,7 @@ from assets.work import Reporter
 from orchestration.places import Places
 from orchestration.tracking import tracking_of
 from perseid.artifacts import Manifest, Store
+from perseid.artifacts.addresses import plain
 from perseid.artifacts.disk import replace_file
 from perseid.errors import UserError
 from perseid.experiment import Experiment
@@ -118,7 +119,7 @@ class Runs:
             from orchestration.resources import resources
 
             create_instance(self.places)
-            self.instance = dg.DagsterInstance.from_config(str(self.places.dagster), own_settings(self.places))
+            self.instance = dg.DagsterInstance.from_config(str(plain(self.places.dagster)), own_settings(self.places))
             bury_dead_runs(self.instance, self.experiment.name)
             provided = resources(self.places, self.reporter)
             defs = definitions([self.experiment], provided, self.places)
@@ -134,7 +135,7 @@ def create_instance(places: Places) -> None:
         return
     with tempfile.TemporaryDirectory(dir=places.dagster, prefix=".tmp-") as folder:
         replace_file(Path(folder) / "dagster.yaml", (places.dagster / "dagster.yaml").read_bytes())
-        with dg.DagsterInstance.from_config(folder) as instance:
+        with dg.DagsterInstance.from_config(str(plain(Path(folder)))) as instance:
             instance.get_runs(limit=1)
             instance.all_asset_keys()
             instance.all_instigator_state()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from perseid.artifacts.addresses import plain
 from perseid.errors import UserError
 from perseid.experiment import Experiment, load_experiment
 
@@ -29,7 +30,7 @@ class Places:
     @classmethod
     def of(cls, root: Path | str | None = None) -> "Places":
         """From the argument, else `PERSEID_ROOT`, else the default; `DAGSTER_HOME` names another instance."""
-        chosen = Path(root or os.environ.get("PERSEID_ROOT") or DEFAULT_ROOT).expanduser().resolve()
+        chosen = nameable(Path(root or os.environ.get("PERSEID_ROOT") or DEFAULT_ROOT)).expanduser().resolve()
         beside = chosen.parent if chosen == DEFAULT_ROOT else chosen
         hidden = "" if chosen == DEFAULT_ROOT else "."
         home = os.environ.get("DAGSTER_HOME")
@@ -78,6 +79,18 @@ class Places:
 
     def _lock_path(self, experiment: str) -> Path:
         return self.root / experiment / ".evolve.lock"
+
+
+def nameable(path: Path) -> Path:
+    """`path`, unless its name cannot be printed and written down. Raises `UserError`."""
+    if not str(path).isprintable():  # neither are bytes that are no UTF-8
+        raise UserError(ascii(str(path)), "root", "expected a name that can be printed, in UTF-8")
+    return path
+
+
+def sqlite_uri(path: Path) -> str:
+    """The address of a SQLite file for SQLAlchemy, whatever stands in its name. Its folder must exist."""
+    return f"sqlite:///{plain(path)}"
 
 
 def experiment_file(name: str) -> Path:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from orchestration.places import REPOSITORY, Places
+from orchestration.places import REPOSITORY, Places, sqlite_uri
+from perseid.artifacts.addresses import plain
 
 GRACE_S = 15.0
 
@@ -23,7 +24,7 @@ def serve(places: Places, port: int, mlflow_port: int) -> int:
     places.prepare()
     environment = {
         **os.environ,
-        "DAGSTER_HOME": str(places.dagster),
+        "DAGSTER_HOME": str(plain(places.dagster)),
         "PERSEID_ROOT": str(places.root),
         "PERSEID_DAGSTER_URL": f"http://127.0.0.1:{port}",
         "PERSEID_MLFLOW_URL": f"http://127.0.0.1:{mlflow_port}",
@@ -44,7 +45,7 @@ def serve(places: Places, port: int, mlflow_port: int) -> int:
 
 
 def commands(places: Places, port: int, mlflow_port: int) -> list[list[str]]:
-    store = f"sqlite:///{places.mlflow / 'mlflow.db'}"
+    store = sqlite_uri(places.mlflow / "mlflow.db")
     mlflow = ["mlflow", "server", "--backend-store-uri", store, "--host", "127.0.0.1", "--port", str(mlflow_port)]
     return [
         [sys.executable, "-m", "dagster_webserver", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)],

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from orchestration.places import Places
+from orchestration.places import Places, sqlite_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -77,7 +77,7 @@ class MlflowTracking(dg.ConfigurableResource):
 
     @property
     def uri(self) -> str:
-        return f"sqlite:///{Path(self.folder).resolve() / 'mlflow.db'}"
+        return sqlite_uri(Path(self.folder).resolve() / "mlflow.db")
 
     @cached_property
     def _client(self) -> "MlflowClient":
@@ -98,7 +98,7 @@ class MlflowTracking(dg.ConfigurableResource):
             return
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".tmp-") as folder:
             made = Path(folder) / final.name
-            MlflowClient(f"sqlite:///{made}", f"sqlite:///{made}").search_experiments()
+            MlflowClient(sqlite_uri(made), sqlite_uri(made)).search_experiments()
             made.rename(final)
 
     def experiment_id(self, name: str) -> str:

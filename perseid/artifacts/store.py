@@ -27,6 +27,7 @@ from perseid.artifacts.manifest import (
 from perseid.errors import UserError
 
 POINTER: Final = "current"
+MEND: Final = "delete {} and evolve again"
 
 
 class Draft:
@@ -145,9 +146,9 @@ class Store:
         Raises `UserError` naming the file when it is missing, truncated or changed.
         """
         manifest = self._manifest(artifact)
-        path = self._verified(manifest, f"{table}.parquet")
+        path = self.checked(manifest, f"{table}.parquet")
         try:
-            return pl.read_parquet(path)
+            return pl.read_parquet(path, glob=False)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise UserError(path, table, f"cannot be read as Parquet: {error}") from error
 
@@ -159,8 +160,17 @@ class Store:
         if not inside:
             raise UserError(folder, name, f"{manifest.key} has no folder {name!r}; it holds {_held(manifest)}")
         for path in inside:
-            self._verified(manifest, path)
+            self.checked(manifest, path)
         return folder
+
+    def checked(self, manifest: Manifest, name: str) -> Path:
+        """Where a file of an artifact lies, its bytes verified. Raises `UserError` naming it when they differ."""
+        path = self.place(manifest.key) / manifest.version / name
+        if name not in manifest.files:
+            raise UserError(path, name.removesuffix(".parquet"), f"{manifest.key} holds {_held(manifest)} only")
+        if fault := difference(path, manifest.files[name]):
+            raise UserError(path, name, f"damaged: {fault}; {MEND.format(path.parent)}")
+        return path
 
     def keys(self, experiment: str | None = None) -> list[str]:
         """The keys that have a current version, of one experiment or of all, sorted."""
@@ -192,18 +202,6 @@ class Store:
             raise UserError(self.place(artifact), artifact, "there is no such artifact; materialise it first")
         return manifest
 
-    def _verified(self, manifest: Manifest, name: str) -> Path:
-        path = self.place(manifest.key) / manifest.version / name
-        if name not in manifest.files:
-            raise UserError(path, name.removesuffix(".parquet"), f"{manifest.key} holds {_held(manifest)} only")
-        expected = manifest.files[name]
-        if (size := _size(path)) != expected.bytes:
-            found = "it is missing" if size is None else f"it has {size} bytes instead of {expected.bytes}"
-            raise UserError(path, name, f"damaged: {found}; delete its folder {path.parent} and run again")
-        if file_of(path) != expected:
-            raise UserError(path, name, "damaged: its sha256 is not the manifest's; delete its folder and run again")
-        return path
-
 
 def _intact(folder: Path, files: Mapping[str, File]) -> bool:
     """Whether `folder` holds a manifest and exactly these contents."""
@@ -212,6 +210,23 @@ def _intact(folder: Path, files: Mapping[str, File]) -> bool:
         return all(file_of(folder / name) == file for name, file in files.items())
     except (OSError, UserError):
         return False
+
+
+def difference(path: Path, expected: File) -> str:
+    """How the bytes at `path` differ from what a manifest says of them; "" when they do not."""
+    if (size := _size(path)) is None:
+        return "it is missing"
+    if size != expected.bytes:
+        return f"it has {size} bytes instead of {expected.bytes}"
+    try:
+        found = file_of(path).sha256
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    return (
+        ""
+        if found == expected.sha256
+        else (f"its sha256 is not the manifest's (expected {expected.sha256[:16]}…, found {found[:16]}…)")
+    )
 
 
 def _size(path: Path) -> int | None:

@@ -9,6 +9,7 @@ import duckdb
 import polars as pl
 
 from perseid.artifacts import Manifest, Store
+from perseid.artifacts.addresses import plain
 from perseid.errors import UserError
 from perseid.queries.catalog import named
 from perseid.tables import SCHEMAS, columns_of
@@ -82,7 +83,7 @@ def _rows(
         raise UserError("query", "", "expected one statement that only reads (SELECT, FROM, WITH, DESCRIBE, EXPLAIN)")
     wanted = set(re.findall(r"\w+", sql.lower())) & set(VIEWS) or set(VIEWS)
     _make_views(connection, store, wanted, all_versions)
-    connection.execute("set allowed_directories = [$root]", {"root": f"{store.root.absolute()}/"})
+    connection.execute("set allowed_directories = [$root]", {"root": f"{plain(store.root)}/"})
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
     found: pl.DataFrame = connection.sql(sql, params=values).pl()
@@ -143,7 +144,7 @@ def _no_rows(name: str) -> str:
 def _files(store: Store, manifests: Iterable[Manifest], table: str) -> pl.DataFrame:
     name = f"{table}.parquet"
     rows = [
-        (str((store.place(manifest.key) / manifest.version / name).absolute()), *_place(manifest))
+        (str(plain(store.checked(manifest, name))), *_place(manifest))
         for manifest in manifests
         if name in manifest.files
     ]
