@@ -17,6 +17,9 @@ class Tracked(Protocol):
 
     def tag(self, tags: Mapping[str, str]) -> None: ...
 
+    def params(self, values: Mapping[str, str]) -> None:
+        """The settings that the stage reads, by dotted name. One that is written already stays as it is."""
+
     def metrics(self, values: Mapping[str, float]) -> None: ...
 
     def curve(self, name: str, points: Sequence[tuple[int, float]]) -> None:

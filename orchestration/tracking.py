@@ -8,6 +8,7 @@ create (a round's run, a registered version) hold a file lock.
 
 import fcntl
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 BATCH = 1000  # metrics a call, the store's limit
+PARAMS = 100  # params a call, the same
+VALUE, NAME = 6000, 250  # characters of a param's value and of its name, the same
+CUT = "… (cut)"
 SUCCESS, FAILURE = "FINISHED", "FAILED"
 
 
@@ -40,6 +44,15 @@ def metric_name(name: str) -> str:
     return name.replace("@", "_at_")
 
 
+def param_name(name: str) -> str:
+    """MLflow takes letters, digits, and `_-. :/` in the name of a param, and no path that leads up."""
+    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII).strip("/.")[:NAME] or "_"
+
+
+def cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - len(CUT)] + CUT
+
+
 class MlflowAttempt:
     """A child run being written."""
 
@@ -50,6 +63,16 @@ class MlflowAttempt:
         from mlflow.entities import RunTag
 
         self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def params(self, values: Mapping[str, str]) -> None:
+        """In batches; MLflow refuses another value for a name that it has, and values that are too long."""
+        from mlflow.entities import Param
+
+        known = self.client.get_run(self.run_id).data.params
+        named = {param_name(name): cut(value, VALUE) for name, value in values.items()}
+        new = [Param(name, value) for name, value in named.items() if name not in known]
+        for start in range(0, len(new), PARAMS):
+            self.client.log_batch(self.run_id, params=new[start : start + PARAMS])
 
     def metrics(self, values: Mapping[str, float]) -> None:
         write_metrics(self.client, self.run_id, [(name, 0, value) for name, value in values.items()])

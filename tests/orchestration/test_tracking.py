@@ -35,6 +35,22 @@ def test_attempts_of_a_round_are_children_of_one_run_and_carry_the_link_to_dagst
     assert first.url.endswith(f"/runs/{first.run_id}")
 
 
+def test_settings_are_params_whatever_their_names_length_and_number_and_may_be_written_again(
+    tracking: MlflowTracking,
+) -> None:
+    many = {f"search.rollouts.{number}": str(number) for number in range(250)}
+    odd = {"pool[0]@x": "", "../up": "1", "long": "a" * 7000, "é" * 300: "2"}
+    with tracking.attempt("x/round_01", "x/round_01/pairs", {}) as attempt:
+        attempt.params(many | odd)
+        attempt.params(many | {"search.rollouts.0": "other"})
+    params = tracking._client.get_run(attempt.run_id).data.params
+    assert {name: params[name] for name in many} == many
+    assert params["pool_0__x"] == ""
+    assert params["up"] == "1"
+    assert params["long"] == "a" * (6000 - len("… (cut)")) + "… (cut)"
+    assert len(params) == len(many) + len(odd)
+
+
 def test_an_exception_leaves_a_failed_run(tracking: MlflowTracking) -> None:
     with (
         pytest.raises(RuntimeError, match="boom"),
