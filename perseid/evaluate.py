@@ -146,7 +146,9 @@ def soundness(
     A program that is right on its own question and wrong on others was right by chance: verified, and wrong.
     """
     asked = {problem.problem_id: problem for problem in problems}
-    fresh = {p: fresh_instances(asked[p], settings.fresh_instances, seed) for p in verified["problem_id"].unique()}
+    questions = frozenset(problem.question for problem in problems)
+    wanted = verified["problem_id"].unique()
+    fresh = {p: fresh_instances(asked[p], settings.fresh_instances, seed, questions) for p in wanted}
     rows = verified.select("trajectory_id", "problem_id", "response").rows()
     runs = [(name, method.setup(p.question), gold, text) for name, asks, text in rows for p, gold in fresh[asks]]
     executed = sandbox.extend_many([_last_step(setup, text, method) for _, setup, _, text in runs])

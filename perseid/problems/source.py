@@ -8,16 +8,17 @@ wording, others a (family, composition) pair, that stands in neither of the othe
 import hashlib
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from perseid import experiment
 from perseid.errors import UserError
-from perseid.problems.families import COMPOSITIONS, FAMILIES, Composition, Family
+from perseid.problems.families import COMPOSITIONS, FAMILIES, Composition, Family, Item
 from perseid.problems.problem import Gold, Part, Problem, Split
 from perseid.problems.teacher import FUNCTIONS, READERS, Demonstration, Kind, program, random_program
 
 HELD_OUT_COMPOSITIONS = 4  # one (family, composition) pair in so many is asked in the held-out split alone
+PATIENCE = 30_000  # draws without a new question, after which a family has no more of them
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,23 @@ def build(settings: experiment.Problems, seed: int, pools: Sequence[experiment.P
     return _Builder(settings, seed).build(pools)
 
 
-def fresh_instances(problem: Problem, n: int, seed: int) -> list[tuple[Problem, Gold]]:
-    """`n` new questions that ask the same of new data, to re-run a program on; never those of the experiment itself."""
+def fresh_instances(problem: Problem, n: int, seed: int, asked: Collection[str]) -> list[tuple[Problem, Gold]]:
+    """`n` distinct new questions that ask the same of new data, to re-run a program on.
+
+    Args:
+        asked: the questions of the experiment: of none is the data taken again, in whatever wording it stood.
+
+    Raises `UserError` with the most there are, where the family has not that many more.
+    """
     family, composition = FAMILIES[problem.family], COMPOSITIONS.get(problem.composition)
-    stream = _questions(family, composition, seed_of(seed, "fresh", problem.problem_id))
-    drawn = itertools.islice(stream, n)
-    return [_problem(family, composition, problem.wording, slot, answer, Draw(problem.split)) for slot, answer in drawn]
+    known = asked if isinstance(asked, Set) else frozenset(asked)
+    stream = _Stream(family, composition, seed_of(seed, "fresh", problem.problem_id))
+    found: dict[str, str] = {}
+    while len(found) < n:
+        slot, answer = stream.new(lambda slot: slot not in found and known.isdisjoint(_texts(family, slot)))
+        found[slot] = answer
+    what = Draw(problem.split)
+    return [_problem(family, composition, problem.wording, slot, answer, what) for slot, answer in found.items()]
 
 
 def composed_pairs(
@@ -87,7 +99,7 @@ class _Builder:
 
     def __init__(self, settings: experiment.Problems, seed: int) -> None:
         self.settings, self.seed = settings, seed
-        self.streams: dict[tuple[str, str], Iterator[tuple[str, str]]] = {}
+        self.streams: dict[tuple[str, str], _Stream] = {}
         self.set = ProblemSet([], [], [])
         self.seen: set[tuple[str, str]] = set()
 
@@ -116,11 +128,11 @@ class _Builder:
     def draw(self, family: Family, composition: Composition | None, n: int, what: Draw) -> list[Problem]:
         """`n` new problems, their wordings in turn."""
         key = (family.name, composition.name if composition else "")
-        stream = self.streams.setdefault(key, _questions(family, composition, seed_of(self.seed, *key)))
+        stream = self.streams.setdefault(key, _Stream(family, composition, seed_of(self.seed, *key)))
         wordings = family.wordings[-1:] if what.new_wording else family.wordings[:-1]
         drawn = []
         for wording in itertools.islice(itertools.cycle(wordings), n):
-            slot, answer = next(item for item in stream if (family.name, item[0]) not in self.seen)
+            slot, answer = stream.new(lambda slot: (family.name, slot) not in self.seen)
             self.seen.add((family.name, slot))
             problem, gold = _problem(family, composition, str(family.wordings.index(wording)), slot, answer, what)
             drawn.append(problem)
@@ -146,7 +158,7 @@ class _Builder:
         for i in range(self.settings.drills):
             reader = READERS[i % len(READERS)]
             asked = [family for family in families if family.solution[0] == reader] or families
-            slot, _ = next(_questions(rng.choice(asked), None, seed_of(self.seed, "drill", i)))
+            slot, _ = _Stream(rng.choice(asked), None, seed_of(self.seed, "drill", i)).new(lambda slot: True)
             tools = (reader, *rng.sample(FUNCTIONS, k=rng.randint(1, 4)))
             question = f"Use {' then '.join(tools)}: {slot}"
             self.show("drill", "", question, tools)
@@ -156,22 +168,60 @@ class _Builder:
         self.set.demonstrations.append(Demonstration(example_id, kind, problem_id, question, program(tools)))
 
 
-def _questions(family: Family, composition: Composition | None, seed: int) -> Iterator[tuple[str, str]]:
-    """An endless stream of (data in text, answer), weak answers left out."""
-    import reasoning_gym
+class _Stream:
+    """The questions of a (family, composition), as (data in text, answer), in the order in which they are drawn."""
 
-    for block in itertools.count():
-        # An item's seed is the set's seed plus its index, so blocks need seeds that are further apart than their size.
-        items = reasoning_gym.create_dataset(
-            family.generator, seed=seed_of(seed, block) % 2**31, size=2000, **family.config
-        )
-        for item in items:
-            if not family.keep(item) or (family.integer and _weak(int(item["answer"]), family.least)):
-                continue
-            if composition is None:
-                yield family.slot(item), str(item["answer"])
-            elif composition.least <= int(item["answer"]) <= composition.limit:
-                yield family.slot(item), composition.answer(int(item["answer"]))
+    def __init__(self, family: Family, composition: Composition | None, seed: int) -> None:
+        self.family, self.composition = family, composition
+        self.draws = self._draws(seed)
+        self.known: set[str] = set()  # all data that was ever drawn
+
+    def new(self, is_new: Callable[[str], bool]) -> tuple[str, str]:
+        """The next question whose data `is_new`. Raises `UserError` with the most there are, if none is left."""
+        for question in itertools.islice(self.draws, PATIENCE):
+            if question is not None:
+                self.known.add(question[0])
+                if is_new(question[0]):
+                    return question
+        name = self.family.name + (f" + {self.composition.name}" if self.composition else "")
+        most = f"{name} has about {len(self.known)} distinct questions, and none is left"
+        raise UserError("experiment", "problems", f"expected fewer questions of {self.family.name}: {most}")
+
+    def _draws(self, seed: int) -> Iterator[tuple[str, str] | None]:
+        """Without end; None for weak answers and others that are left out."""
+        import reasoning_gym
+
+        family = self.family
+        for block in itertools.count():
+            # An item's seed is the set's plus its index, so blocks need seeds that are further apart than their size.
+            items = reasoning_gym.create_dataset(
+                family.generator, seed=seed_of(seed, block) % 2**31, size=2000, **family.config
+            )
+            for item in items:
+                yield _question(family, self.composition, item)
+
+
+def _question(family: Family, composition: Composition | None, item: Item) -> tuple[str, str] | None:
+    if not family.keep(item) or (family.integer and _weak(int(item["answer"]), family.least)):
+        return None
+    if composition is None:
+        return family.slot(item), str(item["answer"])
+    if composition.least <= int(item["answer"]) <= composition.limit:
+        return family.slot(item), composition.answer(int(item["answer"]))
+    return None
+
+
+def _texts(family: Family, slot: str) -> Iterator[str]:
+    """Every question that the family asks of this data."""
+    for wording, composition in itertools.product(family.wordings, (None, *COMPOSITIONS.values())):
+        yield _text(wording, slot, composition)
+
+
+def _text(wording: str, slot: str, composition: Composition | None) -> str:
+    question = wording.format(slot)
+    if composition is None:
+        return question
+    return question + (" " if question[-1] in "?." else ". ") + composition.wording
 
 
 def _weak(answer: int, least: int) -> bool:
@@ -182,9 +232,7 @@ def _weak(answer: int, least: int) -> bool:
 def _problem(
     family: Family, composition: Composition | None, wording: str, slot: str, answer: str, what: Draw
 ) -> tuple[Problem, Gold]:
-    question = family.wordings[int(wording)].format(slot)
-    if composition:
-        question += (" " if question[-1] in "?." else ". ") + composition.wording
+    question = _text(family.wordings[int(wording)], slot, composition)
     problem_id = f"{family.name}-{hashlib.sha256(question.encode()).hexdigest()[:10]}"
     name = composition.name if composition else ""
     problem = Problem(problem_id, what.split, what.round, family.name, name, wording, what.part, question)

@@ -10,7 +10,7 @@ import pytest
 from perseid.errors import UserError
 from perseid.experiment import Pool, Problems
 from perseid.grading import equivalent
-from perseid.problems import ProblemSet, build, composed_pairs, fresh_instances, teacher, toolbox_source
+from perseid.problems import Problem, ProblemSet, build, composed_pairs, fresh_instances, teacher, toolbox_source
 from perseid.problems.families import COMPOSITIONS, FAMILIES
 from perseid.sandbox import Sandbox
 
@@ -110,11 +110,36 @@ def test_explorations_cover_everything_else_and_run(built: ProblemSet) -> None:
 
 def test_fresh_instances_ask_the_same_of_new_data(built: ProblemSet) -> None:
     problem = next(p for p in built.problems if (p.family, p.composition) == ("lcm", "square"))
-    fresh = fresh_instances(problem, 3, seed=9)
+    fresh = fresh_instances(problem, 3, seed=9, asked=[p.question for p in built.problems])
     assert [(p.family, p.composition, p.wording) for p, _ in fresh] == [
         (problem.family, problem.composition, problem.wording)
     ] * 3
     assert len({p.question for p, _ in fresh} | {problem.question}) == 4
+
+
+@pytest.mark.parametrize(("family", "most"), [("weekday", 365), ("prime_factorization", 740)])
+def test_fresh_instances_of_a_small_family_are_no_questions_of_the_experiment(family: str, most: int) -> None:
+    settings = Problems(demonstrated=(), undemonstrated=(family,), explorations=most - 40, drills=0)
+    asked = build(settings, seed=0, pools=[])
+    left = most - len(asked.problems)
+    questions = {p.question for p in asked.problems}
+    fresh = fresh_instances(asked.problems[0], left, 7, questions)
+    data = {slot_of(p) for p, _ in fresh}
+    assert len(data) == left
+    assert not data & {slot_of(p) for p in asked.problems}
+    with pytest.raises(UserError, match=rf"fewer questions of {family}: {family} has about {most} distinct questions"):
+        fresh_instances(asked.problems[0], left + 1, 7, questions)
+
+
+def slot_of(problem: Problem) -> str:
+    before, after = FAMILIES[problem.family].wordings[int(problem.wording)].split("{}")
+    return problem.question.removeprefix(before).removesuffix(after)
+
+
+def test_more_questions_than_a_family_has_end_with_the_most_there_are() -> None:
+    settings = Problems(demonstrated=(), undemonstrated=("weekday",), explorations=0, drills=0)
+    with pytest.raises(UserError, match="fewer questions of weekday: weekday has about 365 distinct questions"):
+        build(settings, seed=0, pools=[Pool(undemonstrated=353)])
 
 
 def test_an_unknown_family_is_named() -> None:
