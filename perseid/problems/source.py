@@ -17,8 +17,9 @@ from perseid.problems.families import COMPOSITIONS, FAMILIES, Composition, Famil
 from perseid.problems.problem import Gold, Part, Problem, Split
 from perseid.problems.teacher import FUNCTIONS, READERS, Demonstration, Kind, program, random_program
 
+VERSION = "1"  # raised by hand when the same settings and families come to draw other questions, or teach other texts
 HELD_OUT_COMPOSITIONS = 4  # one (family, composition) pair in so many is asked in the held-out split alone
-PATIENCE = 30_000  # draws without a new question, after which a family has no more of them
+PATIENCE = 30_000  # draws in a row of what was drawn already, after which a family has no more questions
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,30 @@ class Draw:
     new_wording: bool = False
 
 
-def build(settings: experiment.Problems, seed: int, pools: Sequence[experiment.Pool]) -> ProblemSet:
-    """All problems of an experiment, with a pool a round; the same arguments give the same set.
+def build(settings: experiment.Problems, seed: int, pools: Sequence[experiment.Pool] = ()) -> ProblemSet:
+    """The demonstrations, the held-out set and a pool for each of `pools`; the same arguments give the same set.
 
     Raises `UserError` for a family or composition that is not known.
     """
     _check_names(settings)
-    return _Builder(settings, seed).build(pools)
+    builder = _Builder(settings, seed)
+    builder.build()
+    for number, pool in enumerate(pools, 1):
+        builder.pool(number, pool)
+    return builder.set
+
+
+def draw_pool(settings: experiment.Problems, seed: int, number: int, before: Sequence[Problem]) -> ProblemSet:
+    """The pool of round `number`, of the sizes in `settings.pool`; what is asked in `before` is not asked again.
+
+    With the problems and the pools of all rounds before, it is the pool that `build` draws: a stream is drawn from in
+    order, and all that was taken of it stands in `before`.
+    """
+    _check_names(settings)
+    builder = _Builder(settings, seed)
+    builder.seen = {(problem.family, data_of(problem)) for problem in before}
+    builder.pool(number, settings.pool)
+    return builder.set
 
 
 def fresh_instances(problem: Problem, n: int, seed: int, asked: Collection[str]) -> list[tuple[Problem, Gold]]:
@@ -99,15 +117,15 @@ class _Builder:
 
     def __init__(self, settings: experiment.Problems, seed: int) -> None:
         self.settings, self.seed = settings, seed
+        self.families = [FAMILIES[name] for name in (*settings.demonstrated, *settings.undemonstrated)]
         self.streams: dict[tuple[str, str], _Stream] = {}
         self.set = ProblemSet([], [], [])
         self.seen: set[tuple[str, str]] = set()
 
-    def build(self, pools: Sequence[experiment.Pool]) -> ProblemSet:
+    def build(self) -> None:
         size = self.settings
-        families = [FAMILIES[name] for name in (*size.demonstrated, *size.undemonstrated)]
         trained, apart = composed_pairs(size)
-        for family in families:
+        for family in self.families:
             self.teach(family, None, size.demonstrations, size.explorations)
             self.draw(family, None, size.held_out, Draw("held_out"))
             self.draw(family, None, size.held_out_wordings, Draw("held_out", part="new_wording", new_wording=True))
@@ -116,14 +134,14 @@ class _Builder:
             self.draw(family, composition, size.held_out_composed, Draw("held_out"))
         for family, composition in apart:
             self.draw(family, composition, size.held_out_compositions, Draw("held_out", part="new_composition"))
-        for number, pool in enumerate(pools, 1):
-            for family in families:
-                asked = pool.demonstrated if family.name in size.demonstrated else pool.undemonstrated
-                self.draw(family, None, asked, Draw("pool", number))
-            for family, composition in trained:
-                self.draw(family, composition, pool.composed, Draw("pool", number))
-        self.drill(families)
-        return self.set
+        self.drill(self.families)
+
+    def pool(self, number: int, size: experiment.Pool) -> None:
+        for family in self.families:
+            asked = size.demonstrated if family.name in self.settings.demonstrated else size.undemonstrated
+            self.draw(family, None, asked, Draw("pool", number))
+        for family, composition in composed_pairs(self.settings)[0]:
+            self.draw(family, composition, size.composed, Draw("pool", number))
 
     def draw(self, family: Family, composition: Composition | None, n: int, what: Draw) -> list[Problem]:
         """`n` new problems, their wordings in turn."""
@@ -178,7 +196,10 @@ class _Stream:
 
     def new(self, is_new: Callable[[str], bool]) -> tuple[str, str]:
         """The next question whose data `is_new`. Raises `UserError` with the most there are, if none is left."""
-        for question in itertools.islice(self.draws, PATIENCE):
+        barren = 0
+        while barren < PATIENCE:
+            question = next(self.draws)
+            barren = barren + 1 if question is None or question[0] in self.known else 0
             if question is not None:
                 self.known.add(question[0])
                 if is_new(question[0]):
@@ -237,6 +258,15 @@ def _problem(
     name = composition.name if composition else ""
     problem = Problem(problem_id, what.split, what.round, family.name, name, wording, what.part, question)
     return problem, Gold(problem_id, answer)
+
+
+def data_of(problem: Problem) -> str:
+    """What stands in the slot of the question's wording: `_problem` the other way."""
+    question = problem.question
+    if problem.composition:
+        question = question.removesuffix(COMPOSITIONS[problem.composition].wording).removesuffix(" ").removesuffix(".")
+    before, after = FAMILIES[problem.family].wordings[int(problem.wording)].split("{}")
+    return question.removeprefix(before).removesuffix(after)
 
 
 def _check_names(settings: experiment.Problems) -> None:

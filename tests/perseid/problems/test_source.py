@@ -1,5 +1,6 @@
 """The seed problems: what the three splits promise, and that every question can be answered."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -8,10 +9,20 @@ from decimal import Decimal
 import pytest
 
 from perseid.errors import UserError
-from perseid.experiment import Pool, Problems
+from perseid.experiment import Pool, Problems, load_experiment
 from perseid.grading import equivalent
-from perseid.problems import Problem, ProblemSet, build, composed_pairs, fresh_instances, teacher, toolbox_source
+from perseid.problems import (
+    Problem,
+    ProblemSet,
+    build,
+    composed_pairs,
+    draw_pool,
+    fresh_instances,
+    teacher,
+    toolbox_source,
+)
 from perseid.problems.families import COMPOSITIONS, FAMILIES
+from perseid.problems.source import data_of
 from perseid.sandbox import Sandbox
 
 SHOWN = ("products", "gcd", "chain_sum")
@@ -55,9 +66,34 @@ def test_another_process_builds_the_same_problems() -> None:
     assert len(found) == 1
 
 
+@pytest.mark.parametrize(("name", "questions"), [("quickstart", "0e03f984c0a2e2ae"), ("smoke", "bd088de3b5955a63")])
+def test_the_shipped_experiments_ask_the_questions_that_their_published_numbers_are_of(
+    name: str, questions: str
+) -> None:
+    e = load_experiment(f"experiments/{name}.yaml")
+    asked = build(e.problems, e.seed, [e.pool_of(number) for number in range(1, len(e.rounds) + 1)]).problems
+    rows = sorted((p.problem_id, p.split, p.round, p.part, p.question) for p in asked)
+    assert hashlib.sha256(repr(rows).encode()).hexdigest()[:16] == questions
+
+
 def test_a_longer_experiment_keeps_the_problems_of_its_first_rounds(built: ProblemSet) -> None:
     longer = build(SETTINGS, seed=3, pools=[POOL] * 3)
     assert [p for p in longer.problems if p.round < 3] == built.problems
+
+
+def test_a_pool_drawn_alone_is_the_one_that_is_drawn_with_all_before_it(built: ProblemSet) -> None:
+    settings = SETTINGS.model_copy(update={"pool": POOL})
+    for number in (1, 2):
+        alone = draw_pool(settings, 3, number, [p for p in built.problems if p.round < number])
+        assert alone.problems == [p for p in built.problems if p.round == number]
+        assert alone.gold == [g for g in built.gold if g.problem_id in {p.problem_id for p in alone.problems}]
+        assert alone.demonstrations == []
+
+
+def test_the_data_of_a_question_is_what_its_wording_was_filled_with(built: ProblemSet) -> None:
+    filled = [FAMILIES[p.family].wordings[int(p.wording)].format(data_of(p)) for p in built.problems]
+    assert [p.question for p in built.problems if not p.question.startswith(filled[built.problems.index(p)])] == []
+    assert all("Then" not in data_of(p) and not data_of(p).endswith(".") for p in built.problems if p.composition)
 
 
 def test_no_question_and_no_data_stand_in_two_problems(built: ProblemSet) -> None:
