@@ -146,7 +146,11 @@ def attempting(
 ) -> Iterator[Work]:
     key = plan.node.key if shard is None else f"{plan.node.key}/{shard}"
     inputs = present_inputs(plan, store)
-    with tracking.attempt(round_of(plan.node), key, tags) as tracked, store.draft(key) as draft:
+    with (
+        store.lease(key),
+        tracking.attempt(round_of(plan.node), key, tags) as tracked,
+        store.draft(key) as draft,
+    ):
         yield Work(plan, shard, store, machines, draft, tracked, reporter, inputs)
 
 

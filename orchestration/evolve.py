@@ -62,6 +62,7 @@ def evolve(experiment: Experiment, places: Places, show: Show, rounds: int | Non
     graph, store = graph_of(experiment, rounds), Store(places.root)
     wanted, made = list(units(graph)), 0
     with places.evolving(experiment.name), Runs(experiment, places, show.reporter) as runs:
+        store.sweep(experiment.name)
         for position, unit in enumerate(wanted):
             manifest = fresh(graph, unit, store)
             if stale := manifest is None:

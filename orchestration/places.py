@@ -4,14 +4,14 @@ Everything of a run lies below one artifact root. The default root `var/artifact
 (`var/dagster`, `var/mlflow`); another root holds them inside, so that two roots share nothing.
 """
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from perseid.artifacts.addresses import plain
+from perseid.artifacts.leases import holder, lease
+from perseid.artifacts.store import LEASES
 from perseid.errors import UserError
 from perseid.experiment import Experiment, load_experiment
 
@@ -54,31 +54,15 @@ class Places:
         if not settings.exists():
             settings.write_text(INSTANCE_FILE.read_text())
 
-    @contextmanager
-    def evolving(self, experiment: str) -> Iterator[None]:
-        """Hold the experiment against a second `evolve`; the lock dies with its process."""
-        path = self._lock_path(experiment)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(path.parent, experiment, "another evolve of this experiment is running") from error
-            yield
+    def evolving(self, experiment: str) -> AbstractContextManager[None]:
+        """Hold the experiment against a second `evolve`. Raises `UserError` naming who runs it."""
+        return lease(self._lease(experiment), experiment)
 
     def is_evolving(self, experiment: str) -> bool:
-        path = self._lock_path(experiment)
-        if not path.exists():
-            return False
-        with path.open("r") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        return holder(self._lease(experiment)) is not None
 
-    def _lock_path(self, experiment: str) -> Path:
-        return self.root / experiment / ".evolve.lock"
+    def _lease(self, experiment: str) -> Path:
+        return self.root / experiment / LEASES / "evolve"
 
 
 def nameable(path: Path) -> Path:

@@ -4,7 +4,7 @@
     <root>/<key>/current                                               the version that counts, replaced last
 
 What exists is complete and what is incomplete is invisible: a draft is a hidden folder in the same place, validated,
-fsynced, renamed. A draft is locked while its process lives, so that only leftovers of the dead are swept.
+fsynced, renamed. Its name says whose it is, so that who writes next sweeps what the dead left, and nothing else.
 Every way to fail (a full disk, a root that cannot be written, a damaged file) is a `UserError` naming the file.
 
 Assumes a POSIX file system with atomic rename and `flock`. Does not collect old versions: nothing is ever deleted.

@@ -1,4 +1,4 @@
-"""Writing so that a reader sees all or nothing: hidden names, locks that die with their process, fsync, rename."""
+"""Writing so that a reader sees all or nothing: hidden names that say whose they are, fsync, rename."""
 
 import errno
 import fcntl
@@ -7,13 +7,15 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from perseid.artifacts.owners import me, owner_in
 from perseid.errors import UserError
 
 HIDDEN: Final = ".tmp-"
+DRAFT: Final = re.compile(rf"{re.escape(HIDDEN)}(?P<owner>.+)-[0-9a-f]{{12}}")
 FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -97,36 +99,33 @@ def sync_tree(folder: Path) -> None:
         sync(Path(path))
 
 
-def sweep(root: Path, leaf: re.Pattern[str]) -> int:
-    """Remove the hidden folders of dead processes below `root`; how many. Those of the living are locked, and stay.
+def sweep(folder: Path) -> int:
+    """Remove the hidden folders in `folder` that dead processes of this host left; how many.
 
-    Folders whose names match `leaf` are not looked into.
+    What another host's process made stays, and so does what is called otherwise: it is not ours.
     """
-    swept = 0
-    for path, folders, _ in os.walk(root):
-        swept += sum(_remove_unlocked(Path(path, name)) for name in folders if name.startswith(HIDDEN))
-        folders[:] = [name for name in folders if not name.startswith(HIDDEN) and not leaf.fullmatch(name)]
-    return swept
+    names = os.listdir(folder) if folder.is_dir() else []
+    return sum(_removed(folder / name) for name in names if _is_left(name))
+
+
+def _is_left(name: str) -> bool:
+    match = DRAFT.fullmatch(name)
+    owner = owner_in(match["owner"]) if match else None
+    return owner is not None and owner.dead
 
 
 def _locked_folder(parent: Path) -> tuple[Path, int]:
-    """A sweeper may take the folder between its making and its locking: then another is made."""
-    while True:
-        path = parent / f"{HIDDEN}{os.getpid()}-{secrets.token_hex(6)}"
-        path.mkdir()
-        descriptor = -1
-        with suppress(FileNotFoundError, BlockingIOError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists():
-                return path, descriptor
-        if descriptor >= 0:
-            os.close(descriptor)
+    path = parent / f"{HIDDEN}{me()}-{secrets.token_hex(6)}"
+    path.mkdir()
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return path, descriptor
 
 
-def _remove_unlocked(path: Path) -> bool:
+def _removed(path: Path) -> bool:
+    """Unless it is locked: hosts of one name may not see each other's processes."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
         return False
     try:

@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from perseid.artifacts.disk import HIDDEN, filling, hidden_folder, replace_file, sweep, sync, sync_tree, writing
+from perseid.artifacts.leases import lease
 from perseid.artifacts.manifest import (
     KEY,
     NAME,
@@ -27,6 +28,7 @@ from perseid.artifacts.manifest import (
 from perseid.errors import UserError
 
 POINTER: Final = "current"
+LEASES: Final = ".leases"
 MEND: Final = "delete {} and evolve again"
 
 
@@ -103,18 +105,34 @@ class Draft:
 
 
 class Store:
-    """The artifacts below `root`, which is made when something is published. Leftovers of dead processes are swept."""
+    """The artifacts below `root`, which is made when something is published. To read changes nothing."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
-        sweep(self.root, VERSION)
 
     @contextmanager
     def draft(self, key: str) -> Iterator[Draft]:
         """A draft of `key`; if the block ends without `publish`, nothing of it remains."""
         place = self.place(key)
+        sweep(place)
         with hidden_folder(place) as folder, filling(place):
             yield Draft(folder, key, place)
+
+    def lease(self, key: str) -> AbstractContextManager[None]:
+        """The right to make `key`, for one process at a time. Raises `UserError` naming who has it."""
+        self.place(key)
+        experiment, _, rest = key.partition("/")
+        return lease(self.root / experiment / LEASES / (rest or experiment).replace("/", "."), key)
+
+    def sweep(self, experiment: str) -> int:
+        """Remove what dead processes of this host left in the folders of an experiment's artifacts; how many."""
+        self.place(experiment)
+        swept = 0
+        for path, folders, _ in os.walk(self.root / experiment):
+            swept += sweep(Path(path))
+            inside = VERSION.fullmatch(os.path.basename(path)) is not None
+            folders[:] = [] if inside else [name for name in folders if KEY.fullmatch(name)]
+        return swept
 
     def current(self, key: str) -> Manifest | None:
         """The manifest of the version that counts; None if there is none, or if its folder was deleted."""

@@ -15,8 +15,9 @@ import polars as pl
 import pytest
 
 from perseid.artifacts import Draft, Facts, Manifest, Store
-from perseid.artifacts.disk import HIDDEN, hidden_folder, sweep
+from perseid.artifacts.disk import HIDDEN, hidden_folder
 from perseid.artifacts.manifest import VERSION, version_of
+from perseid.artifacts.owners import Owner, me
 from perseid.errors import UserError
 from perseid.tables import TableError
 
@@ -275,18 +276,44 @@ def test_a_full_disk_is_one_error_and_loses_nothing(small_disk: Path) -> None:
     assert store.read(KEY, "training").equals(TRAINING)
 
 
-def test_leftovers_of_dead_processes_are_swept_and_those_of_the_living_stay(store: Store) -> None:
-    place = store.place(KEY)
+def dead_owner() -> Owner:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+        return Owner(host=me().host, process=process.pid, started=1)
+
+
+def test_who_writes_sweeps_the_drafts_of_the_dead_and_nothing_else(store: Store) -> None:
+    place, dead, elsewhere = store.place(KEY), dead_owner(), me().model_copy(update={"host": "elsewhere"})
+    started_before = me().model_copy(update={"started": me().started - 1})
+    left = [f"{HIDDEN}{owner}-0123456789ab" for owner in (dead, started_before)]
+    kept = [".tmp-mine", f"{HIDDEN}1-dead", f"{HIDDEN}{elsewhere}-0123456789ab", f"{HIDDEN}{me()}-0123456789ab"]
+    for name in (*left, *kept):
+        (place / name / "model").mkdir(parents=True)
     with store.draft(KEY) as draft:
-        (place / f"{HIDDEN}1-dead" / "model").mkdir(parents=True)
-        Store(store.root)
-        assert names(place) == [draft.folder.name]
-        draft.path("note").write_text("still here")
+        assert names(place) == sorted([*kept, draft.folder.name])
+
+
+def test_reading_sweeps_nothing(store: Store) -> None:
+    manifest, left = published(store), f"{HIDDEN}{dead_owner()}-0123456789ab"
+    (store.place(KEY) / left).mkdir()
+    reader = Store(store.root)
+    reader.read(manifest, "training"), reader.folder(manifest), reader.keys(), reader.versions(KEY), reader.current(KEY)
+    assert names(store.place(KEY)) == sorted([left, manifest.version, "current"])
+
+
+def test_an_experiment_is_swept_in_the_folders_of_its_artifacts_alone(store: Store) -> None:
+    manifest, left = published(store), f"{HIDDEN}{dead_owner()}-0123456789ab"
+    ours = ["toy", "toy/round_01", KEY, f"{KEY}/{manifest.version}"]
+    others = ["", ".dagster", "toy/.mine", "toy/Mine", "other", f"{KEY}/{manifest.version}/model", f"{KEY}/.tmp-mine"]
+    for folder in (*ours, *others):
+        (store.root / folder / left).mkdir(parents=True)
+    assert store.sweep("toy") == len(ours)
+    assert [folder for folder in others if not (store.root / folder / left).is_dir()] == []
 
 
 def test_a_sweeper_that_takes_every_folder_it_may_never_takes_one_in_use(tmp_path: Path) -> None:
-    script = "import sys, re, pathlib\nfrom perseid.artifacts.disk import sweep\nprint('ready', flush=True)\n"
-    script += "while True: sweep(pathlib.Path(sys.argv[1]), re.compile('x'))\n"
+    script = "import sys, pathlib\nfrom perseid.artifacts.disk import sweep\nprint('ready', flush=True)\n"
+    script += "while True: sweep(pathlib.Path(sys.argv[1]))\n"
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE) as sweeper:
         assert sweeper.stdout is not None
         sweeper.stdout.readline()
@@ -350,7 +377,7 @@ def test_a_process_killed_before_any_of_its_file_operations_leaves_no_half_artif
             finally:
                 os._exit(0)
         status = os.waitpid(pid, 0)[1]
-        Store(store.root)
+        store.sweep("toy")
         assert not [name for name in os.listdir(store.place(KEY)) if name.startswith(HIDDEN)]
         versions, current = complete(store), store.current(KEY)
         assert current is not None
@@ -394,4 +421,5 @@ def test_a_publisher_killed_at_random_moments_never_leaves_a_visible_half_artifa
         versions, current = complete(store), store.current(KEY)
         assert current is not None
         assert current.version in versions
-        assert sweep(tmp_path, VERSION) == 0
+        store.sweep("toy")
+        assert not list(tmp_path.rglob(f"{HIDDEN}*"))
