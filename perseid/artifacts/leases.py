@@ -2,7 +2,7 @@
 
 A lease is two files: a lock, held by `flock`, which the kernel takes back when its process dies; and a claim, which
 says who holds it. On one host the lock decides. On a shared file system a lock may hold on one host only, so a claim of
-another host counts while it is touched: its holder does so every `BEAT_S` seconds; `STALE_S` after the last it is stale.
+another host counts while it is touched: its holder does so every `BEAT_S` seconds, and it is stale after `STALE_S`.
 
 A host that sleeps for longer than that loses its lease without knowing. That costs work done twice, never an artifact:
 what is published is whole and named by its content.

@@ -83,7 +83,7 @@ def test_another_hosts_lease_counts_until_it_shows_no_life(place: Path) -> None:
     claim_of(ELSEWHERE, place, age_s=STALE_S - 30)
     assert holder(place) is not None
     with (
-        pytest.raises(UserError, match="in progress in process 7 of elsewhere .* 120 s after its last"),
+        pytest.raises(UserError, match=r"in progress in process 7 of elsewhere .* 120 s after its last"),
         lease(place, "toy"),
     ):
         pass
