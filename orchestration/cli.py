@@ -13,12 +13,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from perseid.errors import UserError
+from perseid.errors import UserError, printable
 
 INTERRUPTED = 130
 INTERRUPTS = {"DagsterExecutionInterruptedError"}  # named, so that it need not be imported
 FAILURES = {"EngineFailure", "SandboxFailure"}  # of what serves a search; the user may mend it
-TABLE_WIDTH = 110  # characters
+TABLE_WIDTH, MESSAGE = 110, 4000  # characters
 
 app = typer.Typer(
     name="python -m orchestration",
@@ -86,15 +86,20 @@ def query(
     ] = None,
     param: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A parameter of a named query.")] = None,
     experiment: Annotated[str | None, typer.Option(help="Only this experiment.")] = None,
-    limit: Annotated[int, typer.Option(min=0, help="Rows to print; 0: all.")] = 50,
+    limit: Annotated[int | None, typer.Option(min=0, help="Rows to print; 0: all. Default: 50, as JSON all.")] = None,
+    max_rows: Annotated[int, typer.Option(min=1, help="Rows a query may find.")] = 1_000_000,
+    max_seconds: Annotated[float, typer.Option(min=0.001, max=1e6, help="Seconds a query may take.")] = 60.0,
+    max_memory_gib: Annotated[float, typer.Option(min=0.01, max=1e6, help="GiB a query may take.")] = 2.0,
     json_: Json = False,
     root: Root = None,
 ) -> None:
     """Ask the artifacts: a query by name, or SQL of your own over views such as problems, nodes, verified, lineage."""
     from orchestration import questions
+    from perseid.queries import Limits
 
     values = questions.parameters(param or [], sql_or_name, experiment)
-    questions.answer(store_of(root), sql_or_name, values, limit, json_)
+    limits = Limits(max_seconds, max_memory_gib, max_rows)
+    questions.answer(store_of(root), sql_or_name, values, limit, json_, limits)
 
 
 @app.command()
@@ -226,5 +231,5 @@ def disk_full(error: BaseException | None) -> str:
 
 
 def failed(message: str, status: int) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {printable(message, MESSAGE)}", file=sys.stderr)
     return status

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -11,11 +12,12 @@ from rich.text import Text
 from rich.tree import Tree
 
 from perseid.artifacts import Store
-from perseid.errors import UserError
+from perseid.errors import UserError, printable
 from perseid.lineage import Ancestor, ancestors
-from perseid.queries import VIEWS, named, run_query
+from perseid.queries import VIEWS, Limits, named, run_query
 
 WIDE = 60  # characters of a cell
+SCREENFUL = 50  # rows
 
 
 def parameters(pairs: Sequence[str], sql_or_name: str | None, experiment: str | None) -> dict[str, Any]:
@@ -42,17 +44,22 @@ def plain(text: str) -> Any:
     return text if isinstance(value, dict | list) else value
 
 
-def answer(store: Store, sql_or_name: str | None, values: dict[str, Any], limit: int, as_json: bool) -> None:
+def answer(
+    store: Store, sql_or_name: str | None, values: dict[str, Any], limit: int | None, as_json: bool, limits: Limits
+) -> None:
+    """Print what a query finds: at most `limit` rows (0: all; None: as many as a person reads, all as JSON)."""
     if sql_or_name is None:
         return catalogue(as_json)
-    found = run_query(store, sql_or_name, values)
+    most = (0 if as_json else SCREENFUL) if limit is None else limit
+    bounds = replace(limits, rows=most, cut=True) if 0 < most <= limits.rows else limits
+    found = run_query(store, sql_or_name, values, limits=bounds)
+    shown = found.head(bounds.rows)
     if as_json:
-        print(json.dumps(found.to_dicts(), indent=2, default=str))
+        print(json.dumps(shown.to_dicts(), indent=2, default=str))
     else:
-        shown = found.head(limit) if limit else found
         console().print(framed(shown))
-        if shown.height < found.height:
-            console().print(f"{found.height - shown.height} more rows; --limit 0 prints all")
+    if shown.height < found.height:
+        Console(highlight=False, stderr=as_json).print("more rows; --limit 0 prints all")
     return None
 
 
@@ -114,16 +121,18 @@ def note(ancestor: Ancestor) -> str:
 def framed(frame: pl.DataFrame) -> Table:
     table = Table(box=None, pad_edge=False)
     for name, dtype in frame.schema.items():
-        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
+        table.add_column(
+            Text(printable(name, WIDE)), justify="right" if dtype.is_numeric() else "left", overflow="fold"
+        )
     for row in frame.iter_rows():
         table.add_row(*(cell(value) for value in row))
     return table
 
 
 def cell(value: Any) -> Text:
-    """Shares keep three digits; long texts are cut."""
+    """Shares keep three digits; long texts are cut, and nothing in a text is obeyed by a terminal."""
     text = "–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
-    return Text(text if len(text) <= WIDE else f"{text[: WIDE - 1]}…")
+    return Text(printable(text.replace("\n", " ⏎ "), WIDE))
 
 
 def console() -> Console:

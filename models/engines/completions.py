@@ -9,7 +9,10 @@ whose bytes the length limit cut.
 An answer is whole and of the right types, or it is a `Failed`, which another endpoint or another time may mend. What
 no retry mends is a `UserError`: a wrong key or address, a model that is not there, a request that the server does not
 understand. One thing is the request's own fault and is answered by a refusal: a prompt that leaves no room in the
-context. The key is sent as bearer and shown nowhere.
+context. The key is sent as bearer and shown nowhere, though a server repeat it.
+
+A server is not trusted: an answer's bytes are bounded by what was asked for and never decompressed, its tokens and text
+must be possible for the request, and what it says is shown on one line, cut and escaped.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, ValidationError
 
 from perseid.engine import Completion, Generate
-from perseid.errors import UserError
+from perseid.errors import UserError, printable
 
 try:
     import aiohttp
@@ -34,7 +37,11 @@ except ImportError as missing:
 
 IDLE_S: Final = 2.0  # a connection is not used again after; uvicorn closes its own after 5
 CONNECT_S: Final = 10.0
-SAID: Final = 300  # characters of a server's message that are passed on
+KIB: Final = 1024
+MESSAGE: Final = 64 * KIB  # bytes of an answer besides its text: ids, usage, an error
+TOKEN: Final = KIB  # bytes that a token's text may take in JSON, where a character may take twelve
+LONGEST: Final = 256  # characters of a token: the longest in use are runs of 128 blanks
+LISTED: Final = 4096 * KIB  # bytes of a list of models, or of the tokens of a prompt in the longest contexts
 COMPLAINTS: Final = (400, 413, 422)  # about a request
 NEVER: Final = (401, 403, 404)  # about the key, the address or the model
 TOO_LONG: Final = re.compile(r"context (length|window|size)|too (long|large|many tokens)|max_model_len", re.IGNORECASE)
@@ -50,7 +57,7 @@ class Failed(Exception):
 
 
 class Served(BaseModel, strict=True):
-    """A model that an endpoint lists; `root` is where vLLM read it from."""
+    """A model that an endpoint lists, in its words; `root` is where vLLM read it from."""
 
     id: str
     root: str | None = None
@@ -94,7 +101,7 @@ class Client:
 
     async def served(self, url: str) -> list[Served]:
         """The models that a living endpoint lists. Raises `Failed`, `UserError`."""
-        _, listed = await self._send("GET", url, "/models")
+        _, listed = await self._send("GET", url, "/models", most=LISTED)
         models = _read(_Listed, listed).data
         await self._send("GET", _root(url), "/health", absent=404)
         return models
@@ -102,24 +109,28 @@ class Client:
     async def complete(self, url: str, request: Generate) -> Completion:
         """What the endpoint answers to `request`, or a refusal. Raises `Failed`, `UserError`."""
         body = asked(request, self.model)
-        status, content = await self._send("POST", url, "/completions", body)
+        most = MESSAGE + TOKEN * request.sampling.max_tokens
+        status, content = await self._send("POST", url, "/completions", body, most=most)
         if status in COMPLAINTS:
-            room, why = await self._room(url, request.prompt, self._said(content))
+            room, why = await self._room(url, request.prompt, self._message(content))
             if why:
                 return Completion("", "", 0, refusal=why)
             if 0 < room < request.sampling.max_tokens:
-                status, content = await self._send("POST", url, "/completions", {**body, "max_tokens": room})
+                status, content = await self._send("POST", url, "/completions", {**body, "max_tokens": room}, most=most)
         if status in COMPLAINTS:
-            raise _never(url, f"POST /completions answers {status}: {self._said(content)}")
+            raise _never(url, f"POST /completions answers {status}: {self._message(content)}")
         answer = _read(_Answer, content)
         if self.exact and answer.model != self.model:
-            raise Failed(f"answered as model {answer.model}, not {self.model}")
-        choice = answer.choices[0]
+            raise Failed(f"answered as model {self.said(answer.model)}, not {self.model}")
+        choice, tokens = answer.choices[0], answer.usage.completion_tokens
         stop = stop_met(choice, request.sampling.stop)
         if stop is None:
-            found = f"a text ended, stop_reason {choice.stop_reason!r}, asked to end at {request.sampling.stop}"
+            told = self.said(repr(choice.stop_reason))
+            found = f"a text ended, stop_reason {told}, asked to end at {request.sampling.stop}"
             raise _never(url, f"{found}: expected vLLM's stop_reason to name the stop string")
-        return Completion(choice.text, stop, answer.usage.completion_tokens)
+        if impossible := refuted(choice.text, tokens, request):
+            raise Failed(f"malformed answer: {impossible}")
+        return Completion(choice.text, stop, tokens)
 
     async def _room(self, url: str, prompt: str, said: str) -> tuple[int, str]:
         """Tokens that the context leaves after `prompt`, 0 if unknown, and why there are none, "" if that is not so.
@@ -127,7 +138,7 @@ class Client:
         vLLM refuses a prompt whose limit passes the context, where the transformers engine ends with the context.
         """
         body = {"model": self.model, "prompt": prompt, "add_special_tokens": False}
-        status, content = await self._send("POST", _root(url), "/tokenize", body, absent=404)
+        status, content = await self._send("POST", _root(url), "/tokenize", body, absent=404, most=LISTED)
         if status != 200:
             return 0, said if TOO_LONG.search(said) else ""
         counted = _read(_Counted, content)
@@ -135,31 +146,60 @@ class Client:
         why = f"a prompt of {counted.count} tokens leaves no room in a context of {counted.max_model_len}"
         return room, "" if room > 0 else why
 
-    async def _send(self, method: str, url: str, path: str, body: object = None, absent: int = 0) -> tuple[int, bytes]:
-        """Status and content: 200, a complaint about the request, or `absent`, a status that is no mistake here."""
+    async def _send(
+        self, method: str, url: str, path: str, body: object = None, absent: int = 0, most: int = MESSAGE
+    ) -> tuple[int, bytes]:
+        """Status and content: 200, a complaint about the request, or `absent`, a status that is no mistake here.
+
+        most: bytes of the content; a longer one is a failure, and is not read to its end.
+        """
         try:
             async with self.session.request(method, url + path, json=body, allow_redirects=False) as response:
-                status, content = response.status, await response.read()
+                status, content = response.status, await _content(response, most)
                 rest_s = _seconds(response.headers.get("Retry-After", ""))
         except TimeoutError:
             raise Failed(f"{method} {path}: no answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Failed(f"{method} {path}: {type(error).__name__}: {self._said(str(error).encode())}") from None
+            raise Failed(f"{method} {path}: {type(error).__name__}: {self.said(str(error))}") from None
+        except ValueError as error:  # an address or a header that cannot be sent
+            raise _never(url, self.said(str(error))) from None
         if status in (200, absent) or (status in COMPLAINTS and body is not None):
             return status, content
-        why = f"{method} {path} answers {status}: {self._said(content)}"
+        why = f"{method} {path} answers {status}: {self._message(content)}"
         if status in NEVER:
             raise _never(url, why)
         raise Failed(why, rest_s)
 
-    def _said(self, content: bytes) -> str:
-        """A server's message, short, on one line and without the key, which it may repeat."""
+    def _message(self, content: bytes) -> str:
+        """A server's message, as `said`."""
         try:
             message = json.loads(content)["error"]["message"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, IndexError, RecursionError):
             message = content.decode(errors="replace")
-        line = " ".join(str(message).split())
-        return (line.replace(self.key, "***") if self.key else line)[:SAID] or "nothing more"
+        return self.said(str(message)) or "nothing more"
+
+    def said(self, text: str) -> str:
+        """What a server said, fit to be shown: short, on one line, and without the key, which it may repeat."""
+        return printable(re.sub(re.escape(self.key), "***", text, flags=re.IGNORECASE) if self.key else text)
+
+
+async def _content(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The content as it was sent, of an error its beginning.
+
+    Raises `Failed` once an answer is longer than `most` bytes, and where it is compressed.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        raise Failed("malformed answer: compressed, though none was asked for")
+    content = bytearray()
+    async for part in response.content.iter_any():
+        content += part
+        if len(content) > most:
+            response.close()
+            if response.status != 200:
+                break
+            raise Failed(f"malformed answer: over {most:,} bytes")
+    return bytes(content[:most])
 
 
 def session(connections: int, timeout_s: float, key: str) -> ClientSession:
@@ -167,7 +207,8 @@ def session(connections: int, timeout_s: float, key: str) -> ClientSession:
     return ClientSession(
         connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=IDLE_S),
         timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S),
-        headers={"Authorization": f"Bearer {key}"} if key else {},
+        headers={"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key else {}),
+        auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 
@@ -208,6 +249,18 @@ def stop_met(choice: Choice, stops: Sequence[str]) -> str | None:
     if "stop_reason" not in choice.model_fields_set and len(stops) == 1:
         return stops[0]
     return choice.stop_reason if isinstance(choice.stop_reason, str) and choice.stop_reason in stops else None
+
+
+def refuted(text: str, tokens: int, request: Generate) -> str:
+    """Why no model can have answered `request` so; "" if one can."""
+    sampling = request.sampling
+    if tokens > sampling.max_tokens:
+        return f"completion_tokens above max_tokens, {sampling.max_tokens}"
+    if len(text) > LONGEST * tokens:
+        return f"{len(text):,} characters in {tokens} tokens"
+    if met := next((stop for stop in sampling.stop if stop in text), ""):
+        return f"a text that goes on after {met!r}"
+    return ""
 
 
 def _read(model: type[M], content: bytes) -> M:

@@ -58,12 +58,14 @@ class Endpoints:
         self.all = [Endpoint(url) for url in urls]
         self._patience_s, self._chance, self._check_s = patience_s, chance, check_s
         self._turn = 0
+        self._fault: Exception | None = None
         self._changed = asyncio.Event()
 
     async def take(self, since_s: float, avoid: Endpoint | None = None) -> Endpoint:
         """An endpoint that is up, counted as one request more; not `avoid` if there is another.
 
-        Raises `EngineFailure` when there is none `patience_s` after `since_s` on the loop's clock.
+        Raises `EngineFailure` when there is none `patience_s` after `since_s` on the loop's clock, and what a probe
+        raised.
         """
         while (found := self._least_loaded(avoid)) is None:
             try:
@@ -83,7 +85,10 @@ class Endpoints:
 
     async def changed(self) -> None:
         """Until an endpoint has gone up or down, or has been probed for the first time."""
-        await self._changed.wait()
+        if self._fault is None:
+            await self._changed.wait()
+        if self._fault is not None:
+            raise self._fault
 
     def answered(self, endpoint: Endpoint, falls: int) -> None:
         """It answered a request that was sent when it had fallen `falls` times."""
@@ -97,14 +102,21 @@ class Endpoints:
             return
         if endpoint.up or not endpoint.probed:
             log.warning("%s is down: %s", endpoint.url, error)
-        endpoint.up, endpoint.rest_s = False, rest_s
+        endpoint.up, endpoint.rest_s = False, min(rest_s, self._patience_s / 2)  # it is asked again before the end
         endpoint.falls += 1
         endpoint.failures += 1
         endpoint.down.set()
         self._tell()
 
     async def watch(self, endpoint: Endpoint, probe: Probe) -> None:
-        """Probe `endpoint` for ever, and put it up and down accordingly."""
+        """Probe `endpoint` for ever, and put it up and down accordingly. What a probe raises ends all waiting."""
+        try:
+            await self._watch(endpoint, probe)
+        except Exception as fault:
+            self._fault = fault
+            self._tell()
+
+    async def _watch(self, endpoint: Endpoint, probe: Probe) -> None:
         while True:
             falls = endpoint.falls
             error = await probe(endpoint)

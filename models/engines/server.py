@@ -85,13 +85,20 @@ class ServerEngine:
         """
         return await asyncio.wrap_future(self._there(self._generate(requests)))
 
+    def _key(self) -> str:
+        """The key for the servers, "" for none. Raises `UserError`, without showing it, where no header holds it."""
+        key = os.environ.get(KEY, "").strip()
+        if not all("!" <= character <= "~" for character in key):
+            raise UserError(KEY, "", "expected a key of printable ASCII characters without blanks")
+        return key
+
     def _there(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     # What follows runs on the engine's own loop.
 
     async def _start(self) -> None:
-        settings, loop, key = self._settings, asyncio.get_running_loop(), os.environ.get(KEY, "").strip()
+        settings, loop, key = self._settings, asyncio.get_running_loop(), self._key()
         self._slots = asyncio.Semaphore(settings.batch)
         self._session = session(settings.batch + len(self._urls), settings.timeout_s, key)
         self._client = Client(self._session, self._model, not settings.model, key)
@@ -136,7 +143,7 @@ class ServerEngine:
         except Failed as error:
             return str(error)
         if self._model not in models:
-            return f"serves {', '.join(models) or 'nothing'}, not {self._model}"
+            return f"serves {self._client.said(', '.join(models)) or 'nothing'}, not {self._model}"
         return self._disagrees(models[self._model]) if self._settings.model else ""
 
     def _disagrees(self, served: Served) -> str:
@@ -145,7 +152,8 @@ class ServerEngine:
         self._told = self._told or told
         if told == self._told:
             return ""
-        why = f"reads {self._model} from {told[1] or 'nowhere'}, another from {self._told[1] or 'nowhere'}"
+        here, there = (self._client.said(root) or "nowhere" for _, root in (told, self._told))
+        why = f"reads {self._model} from {here}, another from {there}"
         self._mistake = UserError("engine", "endpoints", f"expected the same model everywhere; an endpoint {why}")
         return why
 

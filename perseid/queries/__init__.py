@@ -15,6 +15,6 @@ and `read_version` in `shards`. DuckDB only reads, in memory, and only the store
 """
 
 from perseid.queries.catalog import Query, named
-from perseid.queries.running import VIEWS, run_query
+from perseid.queries.running import VIEWS, Limits, run_query
 
-__all__ = ["VIEWS", "Query", "named", "run_query"]
+__all__ = ["VIEWS", "Limits", "Query", "named", "run_query"]

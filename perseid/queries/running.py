@@ -1,16 +1,24 @@
-"""Runs one reading statement over views of the store, in a DuckDB that is made for it and can reach nothing else."""
+"""Runs one reading statement over views of the store, in a DuckDB that is made for it and can reach nothing else.
+
+It is bounded in seconds, memory and rows, by DuckDB and, where rows leave it, by us. Not covered: values of many
+megabytes (`repeat('x', 3000000000)`), which DuckDB makes outside of its own limit, two thousand rows without a pause.
+"""
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from perseid.artifacts import Manifest, Store
 from perseid.artifacts.addresses import plain
-from perseid.errors import UserError
+from perseid.errors import UserError, printable
 from perseid.queries.catalog import named
 from perseid.tables import SCHEMAS, columns_of
 
@@ -51,15 +59,45 @@ SQL_TYPES: Final[Mapping[Any, str]] = {
 VIEWS: Final = (*SCHEMAS, "manifests", "lineage")
 
 
+# A parameter of a named query that names something, and where what it may name stands.
+NAMING: Final = {
+    "experiment": ("manifests", "experiment"),
+    "checkpoint": ("manifests", "key"),
+    "key": ("manifests", "key"),
+    "version": ("manifests", "version"),
+    "problem_id": ("problems", "problem_id"),
+    "part": ("metrics", "part"),
+}
+ALL_PARTS: Final = "all"  # stands for no part in particular, where nothing is measured yet as well
+BATCH: Final = 1000  # rows that leave DuckDB at once
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a query may take. `cut`: more rows than `rows` are no mistake; one more comes, as a sign of them."""
+
+    seconds: float = 60.0
+    memory_gib: float = 2.0
+    rows: int = 1_000_000
+    cut: bool = False
+
+
 def run_query(
-    store: Store, sql_or_name: str, params: Mapping[str, Any] | None = None, *, all_versions: bool = False
+    store: Store,
+    sql_or_name: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    all_versions: bool = False,
+    limits: Limits | None = None,
 ) -> pl.DataFrame:
     """The rows that a named query, or one SELECT of your own, finds in the store.
 
-    Raises `UserError` with DuckDB's message for SQL that it refuses, and for whatever would do more than read.
+    Raises `UserError` with DuckDB's message for SQL that it refuses, for whatever would do more than read, for a limit
+    that is passed, and for a parameter of a named query that names what is not in the store.
     """
-    text, values = sql_or_name.strip(), dict(params or {})
-    if query := named().get(text):
+    text, values, limits = sql_or_name.strip(), dict(params or {}), limits or Limits()
+    query = named().get(text)
+    if query:
         text, values, all_versions = query.sql, query.bind(values), all_versions or query.all_versions
     elif re.fullmatch(r"[\w-]+", text) and text not in VIEWS:
         raise UserError(
@@ -67,27 +105,86 @@ def run_query(
         )
     elif text in VIEWS:
         text = f"from {text}"
-    with duckdb.connect(":memory:") as connection:
-        try:
-            return _rows(connection, store, text, values, all_versions)
-        except duckdb.Error as error:
-            known = f"views: {_list(VIEWS)}; named queries: {_list(named())}"
-            raise UserError("query", "", f"{_message(error)}\n{known}") from error
+    with duckdb.connect(":memory:") as connection, _bounded(connection, limits):
+        statements = connection.extract_statements(text)
+        if len(statements) != 1 or statements[0].type not in READING:
+            expected = "expected one statement that only reads (SELECT, FROM, WITH, DESCRIBE, EXPLAIN)"
+            raise UserError("query", "", expected)
+        naming = {name: value for name, value in values.items() if query and name in NAMING and value is not None}
+        _open(connection, store, _views_in(text) | {NAMING[name][0] for name in naming}, all_versions)
+        for name, value in naming.items():
+            _check_name(connection, f"query {sql_or_name.strip()}", name, value)
+        found = _rows(connection, text, values, limits)
+    return found.with_columns(_plain(name, dtype) for name, dtype in found.schema.items())
 
 
-def _rows(
-    connection: duckdb.DuckDBPyConnection, store: Store, sql: str, values: dict[str, Any], all_versions: bool
-) -> pl.DataFrame:
-    statements = connection.extract_statements(sql)
-    if len(statements) != 1 or statements[0].type not in READING:
-        raise UserError("query", "", "expected one statement that only reads (SELECT, FROM, WITH, DESCRIBE, EXPLAIN)")
-    wanted = set(re.findall(r"\w+", sql.lower())) & set(VIEWS) or set(VIEWS)
+@contextmanager
+def _bounded(connection: duckdb.DuckDBPyConnection, limits: Limits) -> Iterator[None]:
+    """Bounds what runs in the block, and turns what DuckDB says of it into a `UserError`."""
+    connection.execute(f"set memory_limit = '{int(limits.memory_gib * 2**30)}B'")
+    connection.execute("set arrow_large_buffer_size = true")
+    connection.execute("set temp_directory = ''")  # nothing is written, to the disk neither
+    timer = threading.Timer(limits.seconds, connection.interrupt)
+    timer.start()
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, OSError) as error:  # while rows leave DuckDB, Arrow passes its words on
+        raise UserError("query", "", _refusal(str(error), limits)) from error
+    finally:
+        timer.cancel()
+
+
+def _refusal(said: str, limits: Limits) -> str:
+    if "Interrupted!" in said:
+        return f"not done in {limits.seconds:g} s; --max-seconds allows more"
+    if "Out of Memory" in said:
+        return f"needs over {limits.memory_gib:g} GiB; --max-memory-gib allows more"
+    return f"{printable(said, 600)}; views: {_list(VIEWS)}; named queries: {_list(named())}"
+
+
+def _open(connection: duckdb.DuckDBPyConnection, store: Store, wanted: Collection[str], all_versions: bool) -> None:
+    """Make the views, and lock everything else."""
     _make_views(connection, store, wanted, all_versions)
     connection.execute("set allowed_directories = [$root]", {"root": f"{plain(store.root)}/"})
     connection.execute("set enable_external_access = false")
+    connection.execute("set python_enable_replacements = false")  # a name in SQL is no variable of ours
     connection.execute("set lock_configuration = true")
-    found: pl.DataFrame = connection.sql(sql, params=values).pl()
-    return found.with_columns(_plain(name, dtype) for name, dtype in found.schema.items())
+
+
+def _views_in(sql: str) -> set[str]:
+    return set(re.findall(r"\w+", sql.lower())) & set(VIEWS) or set(VIEWS)
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str, values: dict[str, Any], limits: Limits) -> pl.DataFrame:
+    """What the query finds, batch by batch, so that a limit ends it before memory does."""
+    reader = connection.sql(sql, params=values).to_arrow_reader(BATCH)
+    batches, rows, num_bytes = [], 0, 0
+    for batch in reader:
+        rows, num_bytes = rows + batch.num_rows, num_bytes + batch.nbytes
+        batches.append(batch)
+        if num_bytes > limits.memory_gib * 2**30:
+            raise UserError("query", "", _refusal("Out of Memory", limits))
+        if rows > limits.rows:
+            break
+    if rows > limits.rows and not limits.cut:
+        raise UserError("query", "", f"finds more than {limits.rows:,} rows; add a limit, or --max-rows allows more")
+    found = pl.from_arrow(pa.Table.from_batches(batches, reader.schema))
+    assert isinstance(found, pl.DataFrame)
+    return found.head(limits.rows + 1)
+
+
+def _check_name(connection: duckdb.DuckDBPyConnection, where: str, parameter: str, value: object) -> None:
+    """Raises `UserError` with the nearest names where nothing in the store is called so."""
+    view, column = NAMING[parameter]
+    found = f'select distinct "{column}"::varchar from {view}'
+    if connection.execute(f'{found} where "{column}"::varchar = $value::varchar', {"value": value}).fetchall():
+        return
+    names = [name for (name,) in connection.execute(f"{found} order by all limit 10000").fetchall()]
+    if value == ALL_PARTS and parameter == "part":
+        return
+    known = _near(str(value), names) or f"; there are {_list(names[:5])}{', …' if len(names) > 5 else ''}"
+    told = known if names else "; there are no artifacts in this root yet"
+    raise UserError(where, parameter, f"nothing is called {printable(str(value), 80)!r}{told}")
 
 
 def _make_views(
@@ -169,10 +266,6 @@ def _plain(name: str, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Decimal):
         return pl.col(name).cast(pl.Float64 if dtype.scale else pl.Int64)
     return pl.col(name)
-
-
-def _message(error: duckdb.Error) -> str:
-    return str(error).replace("\n\n", "\n").strip()
 
 
 def _near(name: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
 import socket
 import struct
@@ -101,8 +102,10 @@ class FakeServer:
         except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
+            writer.close()  # what the client never read is dropped by `die`
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
             self._writers.discard(writer)
-            writer.close()
 
     async def _answer(
         self, path: str, headers: Headers, body: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -166,6 +169,32 @@ class FakeServer:
                 self._say(writer, 200, {**answer, "choices": [{**choice, "finish_reason": "abort"}]})
             case "another model":
                 self._say(writer, 200, {**answer, "model": "another"})
+            case "many tokens":
+                self._say(writer, 200, {**answer, "usage": {"prompt_tokens": 3, "completion_tokens": 10**30}})
+            case "no tokens":
+                self._say(writer, 200, {**answer, "usage": {"prompt_tokens": 3, "completion_tokens": 0}})
+            case "long text":
+                self._say(writer, 200, {**answer, "choices": [{**choice, "text": "word " * 1_000_000}]})
+            case "dense text":
+                self._say(writer, 200, {**answer, "choices": [{**choice, "text": "word" * 2000}]})
+            case "goes on":
+                self._say(writer, 200, {**answer, "choices": [{**choice, "text": f"a{body['stop'][0]}b"}]})
+            case "compressed":
+                bomb = gzip.compress(bytes(2**24))
+                writer.write(self._message(200, bomb, "content-encoding: gzip\r\n"))
+            case "endless":
+                writer.write(b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n")
+                with contextlib.suppress(OSError):
+                    while not writer.is_closing():
+                        writer.write(b"10000\r\n" + b" " * 65536 + b"\r\n")
+                        await writer.drain()
+            case "deep":
+                writer.write(self._message(400, b'{"error":' * 100_000))
+            case "echo":
+                key = self.headers[-1].get("authorization", "")
+                self._say(writer, 200, {**answer, "choices": [{**choice, "finish_reason": "stop", "stop_reason": key}]})
+            case "controls":
+                self._error(writer, 401, "\x1b[2J\x1b]0;owned\x07 line\nline \u202e" + "x" * 600_000)
             case "no reason":
                 del choice["stop_reason"]
                 self._say(writer, 200, answer)
@@ -194,3 +223,4 @@ class FakeServer:
 
 FAILURES = ("close", "reset", "half", "garbage", "no http", "no usage", "wrong type", "two choices", "aborted")
 FAILURES += ("another model", "500", "503", "302")
+FAILURES += ("many tokens", "no tokens", "long text", "dense text", "goes on", "compressed", "endless")

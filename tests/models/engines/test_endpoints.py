@@ -58,6 +58,29 @@ async def well(endpoint: Endpoint) -> str:
     return ""
 
 
+def test_what_a_probe_raises_ends_the_waiting() -> None:
+    async def broken(endpoint: Endpoint) -> str:
+        raise UnicodeError("label empty or too long")
+
+    async def wait() -> str:
+        made = three(10.0, "none")
+        watching = asyncio.ensure_future(made.watch(made.all[0], broken))
+        try:
+            return await taken(made)
+        finally:
+            await watching
+
+    with pytest.raises(UnicodeError, match="label empty"):
+        asyncio.run(wait())
+
+
+def test_a_pause_that_a_server_asks_for_leaves_time_to_ask_it_again() -> None:
+    made = three(300.0)
+    made.failed(made.all[0], 0, "busy", 999_999.0)
+    made.failed(made.all[1], 0, "busy", 20.0)
+    assert [endpoint.rest_s for endpoint in made.all] == [150.0, 20.0, 0.0]
+
+
 def test_a_failure_from_before_the_last_fall_says_nothing() -> None:
     async def falls() -> tuple[bool, int, int, str]:
         made = three()

@@ -204,6 +204,63 @@ def test_a_wrong_key_or_address_stops_the_run_and_the_key_is_not_shown(
     assert "sesame" not in caplog.text
 
 
+def test_a_key_is_masked_wherever_a_server_repeats_it(
+    folder: Path, servers: list[FakeServer], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(KEY, "sesame-17")
+    echo = "BEARER SESAME-17"
+    for server in servers:
+        server.model = f"model {echo}"
+    with pytest.raises(UserError, match=r"serves model BEARER \*\*\*, not") as error:
+        ServerEngine(folder, settings(*servers, patience_s=0.3)).__enter__()
+    told = [str(error.value)]
+    for server in servers:
+        server.model, server.root = "m", f"{echo} {server.port}"
+    with pytest.raises(UserError, match=r"an endpoint reads m from BEARER \*\*\*") as error:
+        ServerEngine(folder, settings(*servers, model="m", patience_s=0.3)).__enter__()
+    told.append(str(error.value))
+    servers[0].fate = lambda number: "echo"
+    with (
+        ServerEngine(folder, settings(servers[0], model="m")) as engine,
+        pytest.raises(UserError, match=r"stop_reason 'Bearer \*\*\*'") as error,
+    ):
+        generate(engine)
+    assert "sesame" not in "".join([*told, str(error.value), caplog.text]).lower()
+
+
+def test_what_a_server_says_is_shown_on_one_line_cut_and_without_what_a_terminal_obeys(
+    folder: Path, server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.fate = lambda number: "controls"
+    with ServerEngine(folder, settings(server)) as engine, pytest.raises(UserError) as error:
+        generate(engine)
+    assert r"\x1b[2J\x1b]0;owned\x07" in str(error.value) or r"\u001b[2J\u001b]0;owned\u0007" in str(error.value)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 500
+    server.model = "\x1b[31m" + "m" * 600_000
+    with pytest.raises(UserError, match=r"serves \\x1b\[31mmmm") as error:
+        ServerEngine(folder, settings(server, patience_s=0.3)).__enter__()
+    assert len(str(error.value)) < 1000
+    assert str(error.value).isprintable()
+    assert all(record.getMessage().isprintable() for record in caplog.records)
+
+
+def test_an_error_that_is_nested_without_end_is_still_an_answer(folder: Path, server: FakeServer) -> None:
+    server.fate = lambda number: "deep"
+    with ServerEngine(folder, settings(server)) as engine, pytest.raises(UserError, match=r'answers 400: \{"error":'):
+        generate(engine)
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "two words", "schlüssel", "bell\a"])
+def test_a_key_that_no_header_holds_is_refused_without_showing_it(
+    folder: Path, server: FakeServer, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, key)
+    with pytest.raises(UserError, match=r"^PERSEID_API_KEY: expected a key of printable ASCII") as error:
+        ServerEngine(folder, settings(server)).__enter__()
+    assert key not in str(error.value)
+
+
 @pytest.mark.parametrize(
     "url", ["127.0.0.1:8000/v1", "http://me:sesame@host/v1", "http://host/v1?key=sesame", "http://"]
 )

@@ -114,4 +114,4 @@ def test_checkpoints_of_a_problem_are_all_that_ever_trained_on_it(store: Store, 
         ("toy/round_02/policy", True, "verified", [T1]),
     ]
     assert checkpoints_of(store, "p2").height == 0
-    assert checkpoints_of(store, "p1", "other").height == 0
+    assert checkpoints_of(store, "p1", "toy").height == 3

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 
 from perseid.artifacts import Store
 from perseid.errors import UserError
-from perseid.queries import VIEWS, named, run_query
+from perseid.queries import VIEWS, Limits, named, run_query
 from perseid.tables import SCHEMAS, columns_of
 from tests.perseid.queries.conftest import T1, TAUGHT, Writer
 
@@ -20,7 +21,57 @@ def test_every_query_describes_itself_and_runs_on_an_empty_store(store: Store) -
     for name, query in named().items():
         assert query.description.endswith("."), name
         values = {parameter.name: "x" for parameter in query.parameters if parameter.required}
-        assert run_query(store, name, values).height == 0, name
+        if values:
+            with pytest.raises(UserError, match="nothing is called 'x'; there are no artifacts in this root yet"):
+                run_query(store, name, values)
+        else:
+            assert run_query(store, name).height == 0, name
+
+
+@pytest.mark.parametrize(
+    ("query", "parameters", "near"),
+    [
+        ("problems_of_checkpoint", {"checkpoint": "toy/round_01/polcy"}, "did you mean toy/round_01/policy"),
+        ("problems_of_checkpoint", {"checkpoint": "toy/round_01/policy", "version": "0" * 16}, ""),
+        ("checkpoints_of_problem", {"problem_id": "p9"}, "there are d1, h1, p1, p2, p3"),
+        ("hardest_problems", {"experiment": "tony"}, "did you mean toy?"),
+        ("search_against_sampling", {"part": "seeen"}, ""),
+    ],
+)
+def test_a_parameter_that_names_nothing_is_a_mistake_and_not_an_empty_table(
+    store: Store, write: Writer, query: str, parameters: dict[str, str], near: str
+) -> None:
+    name, value = list(parameters.items())[-1]
+    with pytest.raises(UserError, match=f"query {query}: {name}: nothing is called '{value}'.*{re.escape(near)}"):
+        run_query(store, query, parameters)
+
+
+@pytest.mark.parametrize(
+    ("sql", "limits", "told"),
+    [
+        ("with recursive t as (select 1 n union all select n + 1 from t) select count(*) from t", Limits(0.3), "0.3 s"),
+        ("select count(*) from range(10000000) a, range(10000000) b", Limits(0.3), "not done in 0.3 s; --max-seconds"),
+        ("from range(100000000000)", Limits(), "finds more than 1,000,000 rows; add a limit, or --max-rows"),
+        ("select list(range) from range(100000000)", Limits(memory_gib=0.1), "needs over 0.1 GiB; --max-memory-gib"),
+        ("select repeat('x', 60000) from range(100000)", Limits(memory_gib=0.1), "needs over 0.1 GiB"),
+    ],
+)
+def test_a_query_is_bounded_in_seconds_memory_and_rows(store: Store, sql: str, limits: Limits, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        run_query(store, sql, limits=limits)
+
+
+def test_a_query_may_be_cut_and_then_gives_a_row_more_than_asked_for(store: Store) -> None:
+    found = run_query(store, "from range(100000000000)", limits=Limits(rows=3, cut=True))
+    assert rows(found) == [(0,), (1,), (2,), (3,)]
+
+
+def test_a_name_in_sql_is_no_variable_of_the_program(store: Store) -> None:
+    for name in ("limits", "secret_frame", "values"):
+        secret_frame = pl.DataFrame({"a": [1]})
+        with pytest.raises(UserError, match=f"Table with name {name} does not exist"):
+            run_query(store, f"select * from {name}")
+        assert secret_frame.height == 1
 
 
 def test_every_view_of_an_empty_store_has_its_columns_and_no_rows(store: Store) -> None:
@@ -78,7 +129,7 @@ def test_solved_share_by_round_and_family(store: Store, write: Writer) -> None:
         ("toy", 1, "lcm", 1, 0, 0.0, 20),
         ("toy", 2, "lcm", 1, 1, 1.0, 20),
     ]
-    assert run_query(store, "solved_by_round_and_family", {"experiment": "other"}).height == 0
+    assert run_query(store, "solved_by_round_and_family", {"experiment": "toy"}).equals(found)
 
 
 def test_hardest_problems_are_the_unsolved_then_those_with_fewest_right_answers(store: Store, write: Writer) -> None:
