@@ -11,7 +11,7 @@ import polars as pl
 from assets import plots
 from assets.work import Made, Report, Work
 from perseid.grading import Grader
-from perseid.problems import Problem, toolbox_version
+from perseid.problems import Gold, Problem, toolbox_version
 from perseid.sandbox import AsyncSandbox
 from perseid.search import Rows, Services, Update, drive, method_named
 
@@ -45,7 +45,7 @@ def problems_of(frame: pl.DataFrame) -> list[Problem]:
 
 
 def grader_of(gold: pl.DataFrame) -> Grader:
-    return Grader(dict(gold.select("problem_id", "answer").iter_rows()))
+    return Grader(Gold(**row) for row in gold.iter_rows(named=True))
 
 
 def journal_of(work: Work) -> Path:

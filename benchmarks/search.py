@@ -32,7 +32,7 @@ from perseid.engine import Engine
 from perseid.experiment import Search
 from perseid.grading import Grader
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, METHOD
-from perseid.problems import Problem
+from perseid.problems import Gold, Problem
 from perseid.search import Services, Tree
 from perseid.search.driver import driving
 from perseid.search.journal import Journal
@@ -51,7 +51,7 @@ def problems(count: int) -> list[Problem]:
 
 
 def services(engine: Engine, asked: Sequence[Problem], program_s: float, live_trees: int = 4096) -> Services:
-    grader = Grader({problem.problem_id: "7" for problem in asked})
+    grader = Grader(Gold(problem.problem_id, "7", "number") for problem in asked)
     return Services(engine, None, FixedLatencyRunner(program_s=program_s), grader, live_trees=live_trees)
 
 

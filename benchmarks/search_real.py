@@ -21,7 +21,7 @@ from perseid.engine import Completion, Engine, Generate, Sampling
 from perseid.experiment import Experiment, Search, load_experiment
 from perseid.grading import Grader
 from perseid.methods.rstar_math import METHOD, RStarMath
-from perseid.problems import Problem, toolbox_source
+from perseid.problems import Gold, Problem, toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
 from perseid.search import Method, Services, Tree, drive
 from perseid.search.method import Step
@@ -118,7 +118,7 @@ def smollm(folder: Path, engine: experiment.Engine, count: int) -> Task:
         Problem(f"sum-{i}", "pool", 1, "sum", "", "w", "seen", f"Multiply {i + 2} by {i + 5}, then add {i}")
         for i in range(count)
     ]
-    gold = {f"sum-{i}": str((i + 2) * (i + 5) + i) for i in range(count)}
+    gold = [Gold(f"sum-{i}", str((i + 2) * (i + 5) + i), "number") for i in range(count)]
     settings = Search(candidates=4, rollouts=4, max_depth=4, max_step_tokens=24, temperature=0.8)
     return Task("SmolLM2-135M", folder, engine, Lines(), settings, asked, Grader(gold))
 

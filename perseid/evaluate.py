@@ -157,8 +157,8 @@ def soundness(
         if execution.status == "sandbox_error":
             raise SandboxFailure(f"the sandbox failed: {execution.error}")
         printed = execution.stdout.strip()
-        judged = Grader({gold.problem_id: gold.answer}).grade(gold.problem_id, [printed])
-        right[name] += execution.status == "ok" and bool(printed) and judged[0]
+        judged = Grader([gold]).grade(gold.problem_id, [printed])
+        right[name] += execution.status == "ok" and bool(printed) and judged[0] is True
     found = [(name, settings.fresh_instances, count) for name, count in right.items()]
     schema = {"trajectory_id": pl.String, "fresh": pl.Int64, "right": pl.Int64}
     return pl.DataFrame(found, schema=schema, orient="row").sort("trajectory_id")

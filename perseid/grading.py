@@ -1,62 +1,79 @@
 """Whether an answer is right: the one place that knows the right ones.
 
-Strict on purpose: lenient graders (percent variants, relative tolerance, both argument orders) label wrong programs as
-verified (spec, section 1.9, row 19). Equal are equal texts, and equal numbers, compared exactly: integers, decimals and
-fractions, never floats. Only where a text looks like LaTeX does math-verify decide, in a process of its own with a time
-limit; an answer it cannot decide in time is wrong.
+The gold names the comparison, never the answer, so no dress of an answer buys it a more lenient one:
+
+| kind | right is |
+|---|---|
+| number | the same exact value, written as an integer, a decimal or a fraction: `24`, `24.0`, `+24`, `48/2` |
+| decimal | the same exact value, written as an integer or a decimal |
+| fraction | the same exact value, written as an integer or a fraction in lowest terms |
+| text | the same text |
+| math | the same text, exact value or mathematics in LaTeX (`perseid.mathematics`) |
+
+White space around either does not count, inside it does. Numbers are ASCII digits, without exponents, groups or units,
+and never floats: lenient graders (relative tolerance, per cent, both argument orders) label wrong programs as verified.
+A verdict is right, wrong, or None: cannot tell, because the gold cannot be read as its kind or the comparison failed.
+What cannot be told is no reward and not wrong; an answer that cannot be read beside a gold that can is wrong.
 """
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
+import hashlib
+import json
+import math
 import re
-import resource
-import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
-from functools import lru_cache
-from multiprocessing.pool import Pool
+from functools import cached_property
 from typing import Final
 
+from perseid import mathematics
 from perseid.errors import UserError
+from perseid.problems.problem import AnswerKind, Gold
 
-NUMBER: Final = re.compile(r"[+-]?(\d+|\d+\.\d*|\.\d+|\d+/\d+)")
-LATEX: Final = re.compile(r"\\[A-Za-z]+|\$|[_^]\{")
-MAX_LENGTH: Final = 2000  # characters of a number; longer texts are compared as texts only
-LATEX_TIMEOUT_S: Final = 5.0
-LATEX_MEMORY_BYTES: Final = 2 * 1024**3  # address space of the process that compares
+VERSION: Final = 2  # raised by hand when a verdict changes
+NUMBER: Final = re.compile(r"[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+/[0-9]+)")
+MAX_LENGTH: Final = 4096  # characters of an answer that is more than a text; below what Python reads as one integer
 
 
 class Grader:
-    """Grades answers to the problems it holds gold for. Tells whether, never what."""
+    """Grades answers to the problems it holds gold for. Tells whether, never what.
 
-    def __init__(self, gold: Mapping[str, str]) -> None:
-        self._gold = dict(gold)
+    `version`: 16 hex digits of all that decides a verdict: `VERSION`, and each gold with its kind.
+    """
+
+    def __init__(self, gold: Iterable[Gold]) -> None:
+        self._gold = {each.problem_id: each for each in gold}
 
     def __repr__(self) -> str:
         return f"Grader({len(self._gold)} problems)"
 
-    def grade(self, problem_id: str, answers: Sequence[str]) -> list[bool]:
-        """One verdict an answer. Raises `UserError` for a problem without gold."""
+    @cached_property
+    def version(self) -> str:
+        known = sorted((gold.problem_id, gold.answer, gold.kind) for gold in self._gold.values())
+        return hashlib.sha256(json.dumps([VERSION, known]).encode()).hexdigest()[:16]
+
+    def grade(self, problem_id: str, answers: Sequence[str]) -> list[bool | None]:
+        """One verdict an answer, None where it cannot be told. Raises `UserError` for a problem without gold."""
         if problem_id not in self._gold:
             raise UserError("gold", problem_id, "expected an answer to this problem")
         gold = self._gold[problem_id]
-        return [equivalent(answer, gold) for answer in answers]
+        return [equivalent(answer, gold.answer, gold.kind) for answer in answers]
 
 
-@lru_cache(maxsize=100_000)
-def equivalent(answer: str, gold: str) -> bool:
-    """Whether the two are the same answer: as text, else as exact numbers, else as LaTeX."""
+def equivalent(answer: str, gold: str, kind: AnswerKind = "math") -> bool | None:
+    """Whether `answer` is right where `gold` is, compared as `kind` says; None: cannot tell."""
     answer, gold = answer.strip(), gold.strip()
-    if answer == gold:
-        return True
-    numbers = number(answer), number(gold)
-    if None not in numbers:
-        return numbers[0] == numbers[1]
-    if LATEX.search(answer) or LATEX.search(gold):
-        return _latex.equal(answer, gold)
-    return False
+    if not gold:
+        return None
+    if kind == "text":
+        return answer == gold
+    if kind == "math":
+        return _same_mathematics(answer, gold)
+    value = number(gold)
+    if value is None or not FORMS[kind](gold):
+        return None
+    return number(answer) == value and FORMS[kind](answer)
 
 
 def number(text: str) -> Fraction | None:
@@ -65,50 +82,39 @@ def number(text: str) -> Fraction | None:
         return None
     try:
         return Fraction(text)
-    except (ValueError, ZeroDivisionError):
+    except ZeroDivisionError:
         return None
 
 
-class _Latex:
-    """math-verify in one process, started at the first LaTeX text and replaced when it passes its time."""
-
-    def __init__(self) -> None:
-        self._pool: Pool | None = None
-
-    def equal(self, answer: str, gold: str) -> bool:
-        if self._pool is None:
-            self._pool = multiprocessing.get_context("spawn").Pool(1, _enter)
-            self._pool.apply(_latex_equal, ("$1$", "$1$"))  # imports sympy outside the time limit
-        try:
-            return self._pool.apply_async(_latex_equal, (answer, gold)).get(LATEX_TIMEOUT_S)
-        except multiprocessing.TimeoutError:
-            self._pool.terminate()
-            self._pool = None
-            return False
+def _any_form(text: str) -> bool:
+    return True
 
 
-_latex: Final = _Latex()
+def _no_fraction(text: str) -> bool:
+    return "/" not in text
 
 
-def _enter() -> None:
-    """In the new process: an answer cannot take the machine's memory, and math-verify keeps its remarks to itself.
-
-    It can be ended, too: a host that ignores SIGTERM would hand that down, and wait for ever for what it ends.
-    """
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    logging.disable(logging.WARNING)
-    resource.setrlimit(resource.RLIMIT_AS, (LATEX_MEMORY_BYTES, LATEX_MEMORY_BYTES))
+def _lowest_terms(text: str) -> bool:
+    numerator, _, denominator = text.partition("/")
+    return "." not in text and math.gcd(int(numerator), int(denominator or "1")) == 1
 
 
-def _latex_equal(answer: str, gold: str) -> bool:
-    from math_verify import parse, verify  # type: ignore[import-untyped]
-
-    try:
-        return bool(verify(_parsed(gold, parse), _parsed(answer, parse), timeout_seconds=None))
-    except (ArithmeticError, AttributeError, MemoryError, RecursionError, TypeError, ValueError):
-        return False  # the text of an answer can make sympy raise: no mathematics, so not the right answer
+FORMS: Final[Mapping[AnswerKind, Callable[[str], bool]]] = {
+    "number": _any_form,
+    "decimal": _no_fraction,
+    "fraction": _lowest_terms,
+}
 
 
-def _parsed(text: str, parse: object) -> object:
-    assert callable(parse)
-    return parse(text if "$" in text or "\\boxed" in text else f"${text}$", parsing_timeout=None)
+def _same_mathematics(answer: str, gold: str) -> bool | None:
+    """As text, else as exact numbers, else by math-verify."""
+    if answer == gold:
+        return True
+    values = number(answer), number(gold)
+    if None not in values:
+        return values[0] == values[1]
+    if len(gold) > MAX_LENGTH:
+        return None
+    if len(answer) > MAX_LENGTH or not answer:
+        return False
+    return mathematics.same(answer, gold)

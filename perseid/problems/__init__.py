@@ -6,11 +6,12 @@ import tokenize
 from pathlib import Path
 
 from perseid.problems import families, source
-from perseid.problems.problem import Gold, Problem
+from perseid.problems.problem import AnswerKind, Gold, Problem
 from perseid.problems.source import ProblemSet, build, composed_pairs, draw_pool, fresh_instances
 from perseid.problems.teacher import Demonstration
 
 __all__ = [
+    "AnswerKind",
     "Demonstration",
     "Gold",
     "Problem",

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from perseid.problems.problem import AnswerKind
+
 Item = dict[str, Any]  # one reasoning-gym entry: question, answer, metadata
 
 
@@ -26,6 +28,7 @@ class Family:
     slot: Callable[[Item], str]
     wordings: tuple[str, ...]
     solution: tuple[str, ...]
+    kind: AnswerKind  # what the question asks for: a value, or a value or word in one form
     integer: bool = False  # the answer is a whole number >= 0, so that compositions apply
     least: int = 2  # smallest answer kept, of integer families
     reach: int = 10**9  # about the largest answer
@@ -39,6 +42,7 @@ class Composition:
     name: str
     wording: str
     solution: tuple[str, ...]
+    kind: AnswerKind
     answer: Callable[[int], str]
     least: int = 31  # smallest and
     limit: int = 10**9  # largest inner answer it is asked of
@@ -96,6 +100,7 @@ FAMILIES = {
                 "Carry out the multiplication {}",
             ),
             ("numbers", "prod"),
+            "number",
             integer=True,
             least=50,
             keep=lambda item: _lcm(item) != int(item["answer"]),
@@ -112,6 +117,7 @@ FAMILIES = {
                 "Which greatest common divisor do {} have?",
             ),
             ("numbers", "gcd"),
+            "number",
             integer=True,
             least=11,
             reach=30,
@@ -129,6 +135,7 @@ FAMILIES = {
                 "What is the answer to the arithmetic problem {}",
             ),
             ("expression", "value"),
+            "number",
             integer=True,
             least=50,
             keep=lambda item: " - " in item["metadata"]["expression"],
@@ -145,6 +152,7 @@ FAMILIES = {
                 "Spell in reverse this word: {}",
             ),
             ("word", "backward"),
+            "text",
             keep=lambda item: item["answer"] != item["metadata"]["word"],
         ),
         Family(
@@ -159,6 +167,7 @@ FAMILIES = {
                 "List these words in reverse: {}",
             ),
             ("words", "backward", "commas"),
+            "text",
         ),
         Family(
             "lcm",
@@ -172,6 +181,7 @@ FAMILIES = {
                 "Which least common multiple do {} have?",
             ),
             ("numbers", "lcm"),
+            "number",
             integer=True,
             least=20,
             keep=lambda item: int(item["answer"]) not in (_product(item), max(item["metadata"]["numbers"])),
@@ -188,6 +198,7 @@ FAMILIES = {
                 "What is the number {} in binary?",
             ),
             ("numbers", "binary"),
+            "text",
             keep=lambda item: (item["metadata"]["source_base"], item["metadata"]["target_base"]) == (10, 2),
         ),
         Family(
@@ -202,6 +213,7 @@ FAMILIES = {
                 "Tell the count of prime numbers between {}",
             ),
             ("numbers", "primes", "length"),
+            "number",
             integer=True,
             least=20,
         ),
@@ -217,6 +229,7 @@ FAMILIES = {
                 "Which decimal number is {}",
             ),
             ("expression", "value"),
+            "decimal",
             keep=lambda item: " - " in item["metadata"]["expression"],
         ),
         Family(
@@ -231,6 +244,7 @@ FAMILIES = {
                 "Determine the unknown of the equation {}",
             ),
             ("equation", "root"),
+            "number",
             integer=True,
             least=31,
         ),
@@ -246,6 +260,7 @@ FAMILIES = {
                 "How many legs do you count on {}?",
             ),
             ("animals", "legs", "total"),
+            "number",
             integer=True,
             least=40,
         ),
@@ -261,6 +276,7 @@ FAMILIES = {
                 "Which prime factorization has {}",
             ),
             ("numbers", "factors", "crosses"),
+            "text",
             keep=lambda item: "×" in item["answer"],
         ),
         Family(
@@ -275,6 +291,7 @@ FAMILIES = {
                 "What is the fraction {} in lowest terms?",
             ),
             ("numbers", "lowest"),
+            "fraction",
             keep=lambda item: "1" not in str(item["answer"]).split("/"),
         ),
         Family(
@@ -289,6 +306,7 @@ FAMILIES = {
                 "Give the time difference between {}",
             ),
             ("times", "span", "clock"),
+            "text",
         ),
         Family(
             "sort_ascending",
@@ -302,6 +320,7 @@ FAMILIES = {
                 "Order these words, ascending: {}",
             ),
             ("words", "ascending", "commas"),
+            "text",
             keep=_sorted("ascending"),
         ),
         Family(
@@ -316,6 +335,7 @@ FAMILIES = {
                 "Order these words, descending: {}",
             ),
             ("words", "descending", "commas"),
+            "text",
             keep=_sorted("descending"),
         ),
         Family(
@@ -330,6 +350,7 @@ FAMILIES = {
                 "Which day of the week fell on {}?",
             ),
             ("date", "weekday"),
+            "text",
         ),
         Family(
             "polygon_angle",
@@ -343,6 +364,7 @@ FAMILIES = {
                 "Which interior angle of the polygon is missing beside {}",
             ),
             ("decimals", "remaining"),
+            "number",
             integer=True,
             least=32,
         ),
@@ -352,14 +374,15 @@ FAMILIES = {
 COMPOSITIONS = {
     composition.name: composition
     for composition in (
-        Composition("double", "Then double it.", ("double",), lambda n: str(2 * n)),
-        Composition("square", "Then square it.", ("square",), lambda n: str(n * n), limit=10**4),
-        Composition("binary", "Then write it in binary.", ("binary",), lambda n: bin(n)[2:], limit=10**6),
-        Composition("reverse", "Then reverse its digits.", ("backward",), lambda n: str(int(str(n)[::-1]))),
+        Composition("double", "Then double it.", ("double",), "number", lambda n: str(2 * n)),
+        Composition("square", "Then square it.", ("square",), "number", lambda n: str(n * n), limit=10**4),
+        Composition("binary", "Then write it in binary.", ("binary",), "text", lambda n: bin(n)[2:], limit=10**6),
+        Composition("reverse", "Then reverse its digits.", ("backward",), "number", lambda n: str(int(str(n)[::-1]))),
         Composition(
             "double_square",
             "Then square it and double the result.",
             ("square", "double"),
+            "number",
             lambda n: str(2 * n * n),
             limit=10**4,
         ),

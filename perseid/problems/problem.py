@@ -5,6 +5,7 @@ from typing import Literal
 
 Split = Literal["demonstration", "pool", "held_out"]
 Part = Literal["seen", "new_wording", "new_composition"]
+AnswerKind = Literal["number", "decimal", "fraction", "text", "math"]  # how an answer is compared: `perseid.grading`
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class Gold:
-    """The answer to one problem: reachable from `perseid.grading.Grader` alone."""
+    """The answer to one problem, and how others are compared with it: reachable from `perseid.grading.Grader` alone."""
 
     problem_id: str
     answer: str
+    kind: AnswerKind

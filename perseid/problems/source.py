@@ -257,7 +257,7 @@ def _problem(
     problem_id = f"{family.name}-{hashlib.sha256(question.encode()).hexdigest()[:10]}"
     name = composition.name if composition else ""
     problem = Problem(problem_id, what.split, what.round, family.name, name, wording, what.part, question)
-    return problem, Gold(problem_id, answer)
+    return problem, Gold(problem_id, answer, (composition or family).kind)
 
 
 def data_of(problem: Problem) -> str:

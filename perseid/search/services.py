@@ -20,7 +20,12 @@ class Runner(Protocol):
 class Judge(Protocol):
     """Knows the right answers and tells only whether one is right. `perseid.grading.Grader` is one."""
 
-    def grade(self, problem_id: str, answers: Sequence[str]) -> list[bool]: ...
+    @property
+    def version(self) -> str:
+        """What decides its verdicts, 16 hex digits."""
+
+    def grade(self, problem_id: str, answers: Sequence[str]) -> list[bool | None]:
+        """None: cannot tell. Never a reward, and not wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import pandera.polars as pa
 import polars as pl
 from pandera.api.polars.types import PolarsData
 
+from perseid.problems.problem import AnswerKind
 from perseid.search.tree import Ended, NodeStatus
 
 HASH16: Final = r"^[0-9a-f]{16}$"
@@ -47,10 +48,11 @@ class Problems(Table):
 
 
 class Gold(Table):
-    """What only the grader sees."""
+    """What only the grader sees; `kind` says how an answer is compared with it."""
 
     problem_id: str = pa.Field(**Text)
     answer: str = pa.Field(**Text)
+    kind: str = pa.Field(isin=list(get_args(AnswerKind)))
 
     class Config:
         unique = ["problem_id"]

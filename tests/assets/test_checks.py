@@ -38,7 +38,7 @@ def publish(store: Store, key: str, frames: dict[str, pl.DataFrame]) -> Manifest
 def publish_problems(store: Store, rows: list[dict[str, Any]]) -> Manifest:
     columns = ("problem_id", "split", "round", "family", "composition", "wording", "part", "question")
     problems = pl.DataFrame(rows).select(*columns)
-    gold = problems.select("problem_id", answer=pl.lit("1"))
+    gold = problems.select("problem_id", answer=pl.lit("1"), kind=pl.lit("number"))
     shown = pl.DataFrame(schema=dict.fromkeys(("example_id", "kind", "problem_id", "question", "response"), pl.String))
     return publish(store, "x/problems", {"problems": problems, "gold": gold, "demonstrations": shown})
 

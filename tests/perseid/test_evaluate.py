@@ -11,7 +11,7 @@ from perseid.evaluate import EVALUATIONS, Evidence, Examiner, against_sampling, 
 from perseid.experiment import Evaluation
 from perseid.grading import Grader
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, METHOD
-from perseid.problems import Problem, toolbox_source
+from perseid.problems import Gold, Problem, toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
 
 SETTINGS = Evaluation(samples=2, max_tokens=64, mcts_problems=1, mcts_rollouts=1, mcts_candidates=2, fresh_instances=3)
@@ -29,7 +29,13 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def by(sandbox: Sandbox) -> Examiner:
-    return Examiner(METHOD, SETTINGS, 0, AsyncSandbox(sandbox), Grader({"lcm-1": "12", "lcm-2": "35"}))
+    return Examiner(
+        METHOD,
+        SETTINGS,
+        0,
+        AsyncSandbox(sandbox),
+        Grader([Gold("lcm-1", "12", "number"), Gold("lcm-2", "35", "number")]),
+    )
 
 
 class Writer:

@@ -4,7 +4,7 @@ import pytest
 from perseid import evaluate, pairs, tables, verified
 from perseid.search import rows
 
-GOLD = pl.DataFrame({"problem_id": ["a", "b"], "answer": ["1", "2"]})
+GOLD = pl.DataFrame({"problem_id": ["a", "b"], "answer": ["1", "2"], "kind": ["number", "text"]})
 NODES = pl.DataFrame(
     [
         ("p", "0", "", 0, "open", 2, 0.0, 0.0, None, None, None, None, None, 0),
@@ -81,7 +81,7 @@ def test_a_duplicate_id_is_counted_with_all_its_rows() -> None:
 def test_columns_that_are_missing_unknown_moved_or_of_another_type_are_named() -> None:
     assert faults("gold", GOLD.drop("answer")) == {"answer: missing column": 1}
     assert faults("gold", GOLD.with_columns(hint=pl.lit("x"))) == {"hint: unknown column": 1}
-    assert faults("gold", GOLD.select("answer", "problem_id")) == {"answer: column out of order": 1}
+    assert faults("gold", GOLD.select("answer", "problem_id", "kind")) == {"answer: column out of order": 1}
     assert faults("gold", GOLD.with_columns(answer=pl.lit(1))) == {"answer: expected String": 1}
 
 

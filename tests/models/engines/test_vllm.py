@@ -25,7 +25,7 @@ from perseid.experiment import Base, PolicyTraining, Search, Transformers, Vllm
 from perseid.grading import Grader
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, MARKS, METHOD
 from perseid.problems import toolbox_source
-from perseid.problems.problem import Problem
+from perseid.problems.problem import Gold, Problem
 from perseid.sandbox import AsyncSandbox, Sandbox
 from perseid.search import Services, Tree, run_searches
 from perseid.search.journal import FRAME
@@ -260,7 +260,7 @@ def searched(engine: object, journal: Path) -> list[Tree]:
     asked = [Problem(f"p{n:02}", "pool", 1, "gcd", "", "w", "seen", f"GCD of {n + 4}, {3 * n + 6}") for n in range(12)]
     settings = Search(candidates=4, rollouts=6, rollouts_unsolved=8, max_depth=4, max_step_tokens=16, temperature=1.3)
     with Sandbox(prelude=toolbox_source()) as sandbox:
-        grader = Grader({problem.problem_id: "none" for problem in asked})
+        grader = Grader(Gold(problem.problem_id, "none", "text") for problem in asked)
         services = Services(engine, None, AsyncSandbox(sandbox), grader)  # type: ignore[arg-type]
         return run_searches(asked, METHOD, settings, 0, services, journal)
 

@@ -26,7 +26,7 @@ PROBLEMS = {
         ("p2", "pool", 1, "lcm", "", "0", "seen", "lcm of 4 and 6?"),
         ("p3", "pool", 2, "lcm", "", "0", "seen", "lcm of 2 and 3?"),
     ],
-    "gold": [("d1", "2"), ("h1", "3"), ("p1", "2"), ("p2", "12"), ("p3", "6")],
+    "gold": [(name, gold, "number") for name, gold in {"d1": "2", "h1": "3", "p1": "2", "p2": "12", "p3": "6"}.items()],
     "demonstrations": [("demo", "demonstration", "d1", "gcd of 4 and 6?", "x"), ("drill", "drill", "", "Use gcd", "y")],
 }
 TAUGHT = [("demo", "demonstration", 0, "d1", None, 1.0), ("drill", "drill", 0, "", None, 1.0)]

@@ -13,7 +13,7 @@ import pytest
 from models.engines.scripted import Choices, ScriptedEngine
 from perseid.engine import Completion, Generate
 from perseid.grading import Grader
-from perseid.problems.problem import Problem
+from perseid.problems.problem import Gold, Problem
 from perseid.sandbox import Execution, State
 from perseid.search import Services
 
@@ -116,8 +116,8 @@ class Toy:
     def problems(self, count: int) -> list[Problem]:
         return [Problem(f"p{i:03}", "pool", 1, "toy", "", "w", "seen", f"{i + 2} {i + 5}") for i in range(count)]
 
-    def gold(self, count: int) -> dict[str, str]:
-        return {f"p{i:03}": str((i + 2) * (i + 5)) for i in range(count)}
+    def gold(self, count: int) -> list[Gold]:
+        return [Gold(f"p{i:03}", str((i + 2) * (i + 5)), "number") for i in range(count)]
 
     def interpreter(self, failing_at: int = -1) -> Interpreter:
         return Interpreter(failing_at=failing_at)

@@ -14,6 +14,7 @@ from perseid.engine import Completion, EngineFailure, Generate
 from perseid.experiment import Search
 from perseid.grading import Grader
 from perseid.methods.rstar_math import METHOD
+from perseid.problems import Gold
 from perseid.sandbox import AsyncSandbox, Sandbox
 from perseid.search import Node, SandboxFailure, Services, Tree, Update, drive, run_searches, tables
 
@@ -105,7 +106,9 @@ def test_equal_programs_after_equal_prefixes_are_run_once_and_counted(toy: Any) 
     """The same question twice: the second tree's programs are those of the first."""
     problems = [replace(problem, problem_id=name) for problem in toy.problems(1) for name in ("one", "two")]
     interpreter, updates = toy.interpreter(), list[Update]()
-    services = toy.services(0, sandbox=interpreter, grader=Grader({"one": "10", "two": "10"}))
+    services = toy.services(
+        0, sandbox=interpreter, grader=Grader([Gold("one", "10", "number"), Gold("two", "10", "number")])
+    )
     settings = SETTINGS.model_copy(update={"rollouts_unsolved": 0})
     trees = run_searches(problems, METHOD, settings, 7, services, progress=updates.append)
     asked = sum(tree.executions for tree in trees)

@@ -155,7 +155,7 @@ def test_a_search_outlives_its_servers_and_no_answer_is_lost_or_invented(
     with ServerEngine(policy, settings(*servers)) as engine, Sandbox(prelude=toolbox_source(), workers=2) as sandbox:
         plan = {100: threading.Thread(target=restart), 200: threading.Thread(target=servers[1].kill)}
         recorder = Recorder(engine, plan)
-        grader = Grader({gold.problem_id: gold.answer for gold in drawn.gold})
+        grader = Grader(drawn.gold)
         trees = run_searches(problems, METHOD, search, 0, Services(recorder, None, AsyncSandbox(sandbox), grader))
         again = asyncio.run(engine.generate(recorder.asked))
     assert [f"{server.url} is down" in caplog.text for server in servers] == [True, True]

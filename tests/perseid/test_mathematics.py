@@ -1,0 +1,160 @@
+"""LaTeX, compared by the real process; how it is lost is tried on it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from perseid import mathematics
+from perseid.grading import equivalent
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_remembered() -> None:
+    mathematics._verdict.cache_clear()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_is_left() -> Iterator[None]:
+    before = len(os.listdir("/proc/self/fd"))
+    yield
+    mathematics._comparer.close()
+    assert psutil.Process().children() == []
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        (r"\frac{1}{2}", "0.5"),
+        (r"$\frac{1}{2}$", r"\frac12"),
+        (r"$x^{2}+2x+1$", r"(x+1)^{2}"),
+        (r"\sqrt{4}", "2"),
+        ("24.0", "24"),
+        ("no mathematics", "no mathematics"),
+    ],
+)
+def test_the_same_mathematics_is_right(answer: str, gold: str) -> None:
+    assert equivalent(answer, gold, "math") is True
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        (r"\frac{1}{3}", r"\frac{1}{2}"),
+        ("0.333333", r"\frac{1}{3}"),
+        ("1.41421356237310", r"\sqrt{2}"),
+        (r"50\%", r"\frac{1}{2}"),
+        ("$977$, or maybe $5$", "5"),
+        ("$", "1"),
+        (r"\frac{", "1"),
+        ("", "1"),
+        ("\ud800", "1"),
+        ("1" * 5000, r"\frac{1}{2}"),
+    ],
+)
+def test_other_mathematics_and_none_is_wrong(answer: str, gold: str) -> None:
+    assert equivalent(answer, gold, "math") is False
+
+
+@pytest.mark.parametrize("gold", [r"\frac{", r"\frac{1}{2}" + " " + "1" * 5000])
+def test_beside_a_gold_that_cannot_be_read_nothing_can_be_told(gold: str) -> None:
+    assert equivalent("1", gold, "math") is None
+
+
+def test_what_takes_too_long_cannot_be_told_is_not_remembered_and_the_next_is_graded() -> None:
+    assert [equivalent("$3000000!$", r"\frac{1}{2}"), equivalent(r"\sqrt{4}", "2")] == [None, True]
+    assert mathematics._verdict.cache_info().currsize == 1
+
+
+def test_the_limit_is_of_the_process_s_own_seconds() -> None:
+    assert equivalent(r"\sqrt{4}", "2")
+    assert mathematics._comparer._process is not None
+    process = psutil.Process(mathematics._comparer._process.pid)
+    process.suspend()
+    threading.Timer(mathematics.LIMIT_CPU_S + 1.0, process.resume).start()
+    assert equivalent(r"\sqrt{9}", "3") is True
+
+
+def test_a_process_that_dies_takes_one_verdict_with_it() -> None:
+    assert equivalent(r"\sqrt{4}", "2")
+    assert mathematics._comparer._process is not None
+    mathematics._comparer._process.send_signal(signal.SIGKILL)
+    mathematics._comparer._process.wait()
+    assert [equivalent(r"\sqrt{9}", "3"), equivalent(r"\sqrt{9}", "3")] == [None, True]
+
+
+def test_a_process_that_takes_too_much_memory_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert equivalent(r"\sqrt{4}", "2")
+    monkeypatch.setattr(mathematics, "LIMIT_BYTES", 1024**2)
+    assert equivalent("$3000000!$", r"\frac{1}{2}") is None
+    monkeypatch.undo()
+    assert equivalent(r"\sqrt{9}", "3") is True
+
+
+def test_any_thread_may_ask() -> None:
+    verdicts: list[bool | None] = []
+    asked = [(rf"\sqrt{{{n * n}}}", str(n)) for n in range(2, 6)]
+    threads = [threading.Thread(target=lambda p=pair: verdicts.append(equivalent(*p))) for pair in asked]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert verdicts == [True] * 4
+
+
+def test_a_fork_asks_a_process_of_its_own() -> None:
+    assert equivalent(r"\sqrt{4}", "2")
+    child = os.fork()
+    if child == 0:
+        right = equivalent(r"\sqrt{16}", "4") is True
+        mathematics._comparer.close()
+        os._exit(0 if right else 1)
+    assert equivalent(r"\sqrt{9}", "3") is True
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+SCRIPT = r"""
+print("once")
+from perseid.grading import equivalent
+print(equivalent(r"$\frac{1}{2}$", "0.5"), flush=True)
+"""
+
+
+def test_a_script_without_a_main_guard_runs_once_and_leaves_nothing(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert (done.stdout, done.stderr) == ("once\nTrue\n", "")
+
+
+def test_the_process_ends_with_its_parent_however_that_ends(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT + "import time; time.sleep(1000)\n", encoding="utf-8")
+    parent = psutil.Popen(
+        [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
+    )
+    assert [parent.stdout.readline() for _ in range(2)] == ["once\n", "True\n"]
+    (child,) = parent.children()
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    _, alive = psutil.wait_procs([child], timeout=20)
+    assert alive == []
