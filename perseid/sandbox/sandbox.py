@@ -47,7 +47,8 @@ class Sandbox:
         without isolation and must be written by name.
     tier: `auto` tries the fast tier first; `cpython` never uses it (re-execution before training).
     prelude: trusted Python source whose names every program sees; loaded once into each tier, never run again.
-    preload: modules that the CPython tier imports before the first fork; others of the standard library still work.
+    preload: packages that programs may import, beside the standard library; the CPython tier imports them before the
+        first fork. `SandboxUnavailable` at the first use where one is not installed.
     """
 
     def __init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import importlib.util
 import json
 import math
 import os
@@ -13,19 +14,24 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from perseid.sandbox import standard_library
 from perseid.sandbox.execution import Execution, Isolation, SandboxUnavailable, Status
 from perseid.sandbox.limits import Limits
 from perseid.sandbox.server import seccomp
 
-# Not -I: it would ignore PYTHONHASHSEED. The environment is `_ENVIRONMENT` and nothing else.
+# Not -I: it would ignore PYTHONHASHSEED. The environment is `_ENVIRONMENT` and nothing else. Not the folder of
+# installed packages with all that its .pth files do (-S), but the folders that hold the packages to preload.
 _BOOT: Final = (
-    "import sys, json; sys.path.insert(0, sys.argv[1]); from server import forkserver; "
-    "sys.path.pop(0); forkserver.main(int(sys.argv[2]), json.loads(sys.argv[3]))"
+    "import sys, json; sys.path.insert(0, sys.argv[1]); from server import forkserver; sys.path.pop(0); "
+    "config = json.loads(sys.argv[4]); sys.path += config['package_folders']; "
+    "forkserver.main(int(sys.argv[2]), int(sys.argv[3]), config)"
 )
 _ENVIRONMENT: Final = {
     "PYTHONHASHSEED": "0",
@@ -88,14 +94,15 @@ class Worker:
     def _launch(self) -> dict[str, Any]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            command = [sys.executable, "-s", "-P", "-B", "-c", _BOOT, str(Path(__file__).parent), str(theirs.fileno())]
+            fds = [theirs.fileno(), standard_library.block()]
+            command = [sys.executable, "-S", "-s", "-P", "-B", "-c", _BOOT, str(Path(__file__).parent), *map(str, fds)]
             self._process = subprocess.Popen(
                 [*command, json.dumps(self._server_config())],
                 env=dict(_ENVIRONMENT),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=fds,
                 start_new_session=True,
                 cwd="/",
             )
@@ -111,6 +118,8 @@ class Worker:
             "without_namespaces": self._without_namespaces,
             "prelude": self._config.prelude,
             "preload": self._config.preload,
+            "package_folders": _package_folders(self._config.preload),
+            "library_folder": sysconfig.get_paths()["stdlib"],
             "memory_bytes": limits.memory_bytes,
             "scratch_bytes": limits.scratch_bytes,
             "file_bytes": max(limits.output_bytes + 1, limits.scratch_bytes),
@@ -213,6 +222,18 @@ class _Sent:
         record = _parse_record(self._record.read(_RECORD_BYTES), self._nonce if answer["confined"] else None)
         execution = judge(answer, record, self._output.read(limits.output_bytes + 1), limits)
         return Outcome(execution) if record is None else Outcome(execution, record.how, record.frozen)
+
+
+def _package_folders(names: Sequence[str]) -> list[str]:
+    """The folders in which the packages `names` lie. Raises `SandboxUnavailable` naming one that is not installed."""
+    folders: dict[str, None] = {}
+    for name in names:
+        spec = importlib.util.find_spec(name.partition(".")[0])
+        places = None if spec is None else spec.submodule_search_locations or [spec.origin or ""]
+        if not places:
+            raise SandboxUnavailable(f"preload: the package {name} is not installed")
+        folders.update(dict.fromkeys(str(Path(place).parent) for place in places))
+    return list(folders)
 
 
 def _compiled_filters() -> dict[str, str]:

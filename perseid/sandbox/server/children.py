@@ -7,7 +7,6 @@ import fcntl
 import os
 import select
 import signal
-import socket
 import time
 import types
 from collections.abc import Callable
@@ -24,10 +23,11 @@ _HIGH_FD, _MAX_FD = 32, 4096
 
 @dataclass(frozen=True)
 class Server:
-    """What every request shares. null: /dev/null for examiners, opened before the root changed. host_process: a pidfd
-    of the host, which tells of its death even while a process that it forked still holds its end of the socket."""
+    """What every request shares. host: the socket to the host. null: /dev/null for examiners, opened before the root
+    changed. host_process: a pidfd of the host, which tells of its death even while a process that it forked still holds
+    its end of the socket."""
 
-    host: socket.socket
+    host: int
     host_process: int
     null: int
     main_module: types.ModuleType

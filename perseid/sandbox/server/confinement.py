@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import os
 import resource
-import sys
-import sysconfig
 from dataclasses import dataclass
 from typing import Any
 
 from . import kernel, landlock, namespaces
 
 _NUM_FILES, _NUM_TASKS = 64, 64
-_SYSTEM_LIBRARIES = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"]
 
 
 class Unavailable(Exception):
@@ -47,23 +44,25 @@ class Confinement:
         return self.own_process is not None
 
 
-def establish(isolation: str, filters: Filters | None) -> Confinement:
-    """Put in force what the server shares with its children, and prepare the rest. Raises `Unavailable`."""
+def establish(isolation: str, filters: Filters | None, readable: list[str]) -> Confinement:
+    """Put in force what the server shares with its children, and prepare the rest. Raises `Unavailable`.
+
+    readable: files, and folders with all below them, that a program may read.
+    """
     base = _mapped_bytes()
     if filters is None:
         dropped = _drop_root_alone(keep_reading=False)
         return Confinement(None, None, None, base, _report([], None, None, dropped))
     abi = _landlock_abi()
-    visible = interpreter_paths()
     refusal = namespaces.available()
     was_root = os.geteuid() == 0
     if refusal is None:
         try:
-            namespaces.enter(visible)
+            namespaces.enter(readable)
         except OSError as error:
             # Half a world is no world to go on in: the host starts over without layer B, or gives up.
             raise Unavailable(f"namespaces: {error}; retry=without") from error
-        ruleset = landlock.create_ruleset(visible, namespaces.SCRATCH_PARENT)
+        ruleset = landlock.create_ruleset(readable, namespaces.SCRATCH_PARENT)
         namespaces.enter_process_namespace()
         own = os.pidfd_open(os.getpid())
         return Confinement(filters.scratch, ruleset, own, base, _report(["A", "B"], abi, None, was_root))
@@ -73,16 +72,16 @@ def establish(isolation: str, filters: Filters | None) -> Confinement:
             "kernel.apparmor_restrict_unprivileged_userns=0, or a container profile that lets unshare(2) pass), "
             "or use isolation='auto', which does without this second layer"
         )
-    ruleset = landlock.create_ruleset(visible, None)
-    _drop_root_alone(keep_reading=was_root and not _readable_by_others(visible))
+    ruleset = landlock.create_ruleset(readable, None)
+    _drop_root_alone(keep_reading=was_root and not _readable_by_others(readable))
     return Confinement(filters.alone, ruleset, None, base, _report(["A"], abi, refusal, was_root))
 
 
-def establish_without_namespaces(filters: Filters) -> Confinement:
+def establish_without_namespaces(filters: Filters, readable: list[str]) -> Confinement:
     """Layer A alone, where namespaces exist but could not be entered. Raises `Unavailable`."""
-    abi, visible, was_root, base = _landlock_abi(), interpreter_paths(), os.geteuid() == 0, _mapped_bytes()
-    ruleset = landlock.create_ruleset(visible, None)
-    _drop_root_alone(keep_reading=was_root and not _readable_by_others(visible))
+    abi, was_root, base = _landlock_abi(), os.geteuid() == 0, _mapped_bytes()
+    ruleset = landlock.create_ruleset(readable, None)
+    _drop_root_alone(keep_reading=was_root and not _readable_by_others(readable))
     refusal = OSError(1, "namespaces could not be entered")
     return Confinement(filters.alone, ruleset, None, base, _report(["A"], abi, refusal, was_root))
 
@@ -106,28 +105,6 @@ def _landlock_abi() -> int:
             f"Landlock: {error.strerror}; use Linux 5.13 or later with CONFIG_SECURITY_LANDLOCK and 'landlock' in the "
             "lsm= boot parameter"
         ) from error
-
-
-def interpreter_paths() -> list[str]:
-    """What a program may read: the standard library, packages imported so far, and the system's shared libraries."""
-    paths = [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib")]
-    # A virtual environment names its own empty folder as platform library; the real one holds the extension modules.
-    paths += [entry for entry in sys.path if entry.endswith(("lib-dynload", ".zip"))]
-    paths += [os.path.join(sys.base_prefix, "lib")] if sys.base_prefix != "/usr" else []
-    site = {sysconfig.get_paths()[name] for name in ("purelib", "platlib")}
-    for name in sorted({name.partition(".")[0] for name in sys.modules}):
-        for folder in site:
-            paths += [os.path.join(folder, name), os.path.join(folder, name + ".libs")]
-    paths += _SYSTEM_LIBRARIES
-    return _without_nested([path for path in paths if os.path.exists(path)])
-
-
-def _without_nested(paths: list[str]) -> list[str]:
-    kept: list[str] = []
-    for path in sorted({os.path.abspath(path) for path in paths}, key=len):
-        if not any(path.startswith(outer + "/") for outer in kept):
-            kept.append(path)
-    return kept
 
 
 def _readable_by_others(paths: list[str]) -> bool:

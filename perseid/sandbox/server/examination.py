@@ -10,12 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import socket
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from . import child, children, examiner
+from . import child, children, examiner, wiring
 from .children import Child, Server
 
 
@@ -24,16 +23,14 @@ class Examiners:
     """The examiner at hand, if any, and the server's end of its socket."""
 
     ward: Child | None = None
-    control: socket.socket | None = None
+    control: int | None = None
 
-    def start(self, server: Server) -> tuple[Child, socket.socket]:
+    def start(self, server: Server) -> tuple[Child, int]:
         """The examiner at hand, or a new one."""
         if self.ward is None or self.control is None:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            null = server.null
-            with theirs:
-                fds = [null, null, null, null, null, null, null, theirs.fileno()]
-                self.ward, self.control = children.fork(server, fds, examiner.serve), ours
+            ours, theirs = wiring.pair()
+            self.ward, self.control = children.fork(server, [server.null] * 7 + [theirs], examiner.serve), ours
+            os.close(theirs)
         return self.ward, self.control
 
     def drop(self, fate: str) -> dict[str, Any] | None:
@@ -41,7 +38,7 @@ class Examiners:
         if self.ward is None or self.control is None:
             return None
         ward, self.ward = self.ward, None
-        self.control.close()
+        os.close(self.control)
         self.control = None
         if fate != "ended":
             children.kill(ward)
@@ -51,7 +48,7 @@ class Examiners:
 def examine(server: Server, timeout_s: float, fds: list[int], examiners: Examiners) -> list[dict[str, Any]]:
     """Run generated code (the first five descriptors) against its tests (the other five); an answer for each."""
     started = time.monotonic()
-    code_end, tests_end = (end.detach() for end in socket.socketpair())
+    code_end, tests_end = wiring.pair(stream=True)
     code, stdin, output, record, null = fds[:5]
     ward = children.fork(server, [stdin, null, null, code, output, record, code_end], child.run)
     os.close(code_end)
@@ -65,7 +62,7 @@ def _hand_over(server: Server, examiners: Examiners, fds: list[int]) -> None:
     for _ in range(2):
         _, control = examiners.start(server)
         with contextlib.suppress(OSError):
-            socket.send_fds(control, [b"tests"], fds)
+            wiring.send(control, b"tests", fds)
             return
         examiners.drop("dismissed")
     raise OSError("no examiner takes the tests")
@@ -83,7 +80,7 @@ def _await(server: Server, examiners: Examiners, ward: Child, started: float, ti
         if ward.pidfd in ready:
             fate = "ended"
             poller.unregister(ward.pidfd)
-        if control.fileno() in ready and (message := control.recv(100)):
+        if control in ready and (message := wiring.receive(control, 100, 0)[0]):
             answer = _finished(message.decode(), started)
             if message.endswith(b"last"):
                 examiners.drop("ended")
@@ -91,7 +88,7 @@ def _await(server: Server, examiners: Examiners, ward: Child, started: float, ti
         if examining.pidfd in ready:
             answer = examiners.drop("ended") or {}
             break
-        if server.host.fileno() in ready or server.host_process in ready:
+        if server.host in ready or server.host_process in ready:
             children.kill(ward)
             os._exit(0)
         if not ready:

@@ -14,55 +14,72 @@ import gc
 import json
 import os
 import select
-import socket
 import time
+import types
 from typing import Any, NoReturn
 
-from . import child, children, confinement, examination, kernel, largepages, namespaces, preload
+from . import child, children, confinement, examination, kernel, largepages, namespaces, preload, readable, wiring
 from .children import Server
 
 # Of each program: its request, standard input, output, record, nothing.
 _NUM_DESCRIPTORS = 5
+_MESSAGE_BYTES = 4096
 
 
-def main(fd: int, config: dict[str, Any]) -> NoReturn:
-    """Serve requests on socket `fd` until the host hangs up."""
-    host = socket.socket(fileno=fd)
+def main(host: int, library: int, config: dict[str, Any]) -> NoReturn:
+    """Serve requests on socket `host` until the host hangs up. library: descriptor of the standard library's block."""
     host_process = os.pidfd_open(os.getppid())
     null = os.open("/dev/null", os.O_RDWR)
     try:
-        compiled = {name: kernel.Filter(base64.b64decode(text)) for name, text in config["filters"].items()}
-        filters = confinement.Filters(**compiled) if compiled else None
-        main_module = preload.warm(config["preload"], config["prelude"])
-        # Before anything is shared with another process: a collection writes to every page.
-        gc.collect()
-        gc.freeze()
-        kernel.give_back()
-        largepages.gather()
-        if config["without_namespaces"] and filters is not None:
-            layers = confinement.establish_without_namespaces(filters)
-        else:
-            layers = confinement.establish(config["isolation"], filters)
-        server = Server(host, host_process, null, main_module, layers, config)
+        server = Server(host, host_process, null, *_prepared(library, config), config)
         _try_out(server)
-    except (confinement.Unavailable, OSError) as missing:
-        host.send(json.dumps({"unavailable": str(missing)}).encode())
+    except (confinement.Unavailable, OSError, ImportError) as missing:
+        wiring.send(host, json.dumps({"unavailable": str(missing)}).encode(), [])
         os._exit(1)
     gc.freeze()
-    host.send(json.dumps({"ready": server.confinement.report}).encode())
-    poller = select.poll()
-    poller.register(host, select.POLLIN | select.POLLHUP)
-    poller.register(host_process, select.POLLIN)
+    wiring.send(host, json.dumps({"ready": server.confinement.report}).encode(), [])
     examiners = examination.Examiners()
-    while all(fd != host_process for fd, _ in poller.poll()):
-        message, fds, _, _ = socket.recv_fds(host, 4096, 2 * _NUM_DESCRIPTORS)
-        if not message:
-            break
-        answer = execute(server, json.loads(message)["timeout_s"], fds, examiners)
-        for received in fds:
-            os.close(received)
-        host.send(json.dumps(answer).encode())
-    os._exit(0)
+    while True:
+        _serve(server, examiners)
+
+
+def _prepared(library: int, config: dict[str, Any]) -> tuple[types.ModuleType, confinement.Confinement]:
+    """The warm `__main__` that programs run in, and the layers around them."""
+    compiled = {name: kernel.Filter(base64.b64decode(text)) for name, text in config["filters"].items()}
+    filters = confinement.Filters(**compiled) if compiled else None
+    main_module, packages = preload.warm(config["preload"], config["prelude"], library, config["library_folder"])
+    os.close(library)
+    # Before anything is shared with another process: a collection writes to every page.
+    gc.collect()
+    gc.freeze()
+    kernel.give_back()
+    largepages.gather()
+    files = readable.files(packages)
+    if config["without_namespaces"] and filters is not None:
+        return main_module, confinement.establish_without_namespaces(filters, files)
+    return main_module, confinement.establish(config["isolation"], filters, files)
+
+
+def _serve(server: Server, examiners: examination.Examiners) -> None:
+    """Answer one request. In functions of their own, so that no child finds a request in this process's frames."""
+    timeout_s, fds = _asked(server)
+    answer = execute(server, timeout_s, fds, examiners)
+    for received in fds:
+        os.close(received)
+    wiring.send(server.host, json.dumps(answer).encode(), [])
+
+
+def _asked(server: Server) -> tuple[float, list[int]]:
+    """Wait for a request: its seconds and descriptors. Ends with a host that is gone."""
+    poller = select.poll()
+    poller.register(server.host, select.POLLIN | select.POLLHUP)
+    poller.register(server.host_process, select.POLLIN)
+    if any(fd == server.host_process for fd, _ in poller.poll()):
+        os._exit(0)
+    message, fds = wiring.receive(server.host, _MESSAGE_BYTES, 2 * _NUM_DESCRIPTORS)
+    if not message:
+        os._exit(0)
+    return json.loads(message)["timeout_s"], fds
 
 
 def _try_out(server: Server) -> None:

@@ -1,8 +1,10 @@
 """Layer B: a world of its own for the server, and a fresh process table and scratch folder for every child.
 
 The server enters user, mount, network, IPC and UTS namespaces; its root is an empty read-only tmpfs with nothing in it
-but the interpreter and the preloaded packages, at their own paths, and no /proc. Mounts come before the uid is given up
-(an interpreter may lie under a folder that only root may enter). An ordinary user has to make its user namespace first.
+but what a program may read, at its own path, and no /proc. A shared library lies under several names, so its whole
+folder is there, without any Python's own folder in it; Landlock lets the file itself be read. Mounts come before the
+uid is given up (an interpreter may lie under a folder that only root may enter). An ordinary user has to make its user
+namespace first.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ SCRATCH_PARENT = "/sandbox"
 SCRATCH = "/sandbox/box"
 UNPRIVILEGED_ID = 65534
 _MOUNT_POINTS = ("/mnt", "/media", "/srv", "/opt", "/var/empty", "/run", "/tmp")
+_LIBRARY_FOLDERS = ("/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/", "/usr/local/lib/")
 _WORLDS = kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
 
 
@@ -37,18 +40,23 @@ def available() -> OSError | None:
     return OSError(number, os.strerror(number)) if number else None
 
 
-def enter(visible: list[str]) -> None:
-    """Move this process into its own world, in which only `visible` paths exist. As root, give up root on the way."""
+def enter(readable: list[str]) -> None:
+    """Move this process into its own world, in which only `readable` paths exist, and libraries' folders.
+
+    As root, give up root on the way.
+    """
+    libraries = {os.path.dirname(path) for path in readable if _is_library(path)}
+    visible = sorted(libraries.union(path for path in readable if not _is_library(path)), key=len)
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     if os.geteuid() == 0:
         kernel.unshare(_WORLDS)
-        _build_root(visible)
+        _build_root(visible, libraries)
         drop_root(keep_reading=False)
         _enter_user_namespace(proc)
     else:
         _enter_user_namespace(proc)
         kernel.unshare(_WORLDS)
-        _build_root(visible)
+        _build_root(visible, libraries)
     os.close(proc)
 
 
@@ -61,26 +69,47 @@ def _enter_user_namespace(proc: int) -> None:
         os.close(fd)
 
 
-def _build_root(visible: list[str]) -> None:
+def _is_library(path: str) -> bool:
+    return path.startswith(_LIBRARY_FOLDERS) and ".so" in os.path.basename(path) and os.path.isfile(path)
+
+
+def _build_root(visible: list[str], libraries: set[str]) -> None:
     root = _free_mount_point(visible)
     kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("tmpfs", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
     os.umask(0o022)
+    shown: list[str] = []
     for path in visible:
-        target = root + path
-        if os.path.isdir(path):
-            os.makedirs(target, exist_ok=True)
-        else:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
-        kernel.mount(path, target, "", kernel.MS_BIND | kernel.MS_REC)
-        kernel.make_readonly(target)
+        if not any(_holds(outer, path, outer in libraries) for outer in shown):
+            _show(path, root + path, path in libraries)
+            shown.append(path)
+    for link in filter(os.path.islink, ("/lib", "/lib64", "/usr/lib64")):
+        os.makedirs(os.path.dirname(root + link), exist_ok=True)
+        os.symlink(os.readlink(link), root + link)
     os.makedirs(root + SCRATCH)
     os.chdir(root)
     kernel.pivot_root(".", ".")
     kernel.unmount_lazily(".")
     os.chdir("/")
-    kernel.make_readonly("/", recursive=False)
+    kernel.make_readonly("/")
+
+
+def _holds(outer: str, path: str, is_library_folder: bool) -> bool:
+    """Whether `path` is there once `outer` is shown."""
+    return path.startswith(outer + "/") and not (is_library_folder and path.startswith(outer + "/python"))
+
+
+def _show(path: str, target: str, is_library_folder: bool) -> None:
+    if os.path.isdir(path):
+        os.makedirs(target, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
+    kernel.mount(path, target, "", kernel.MS_BIND | kernel.MS_REC)
+    for name in os.listdir(target) if is_library_folder else ():
+        if name.startswith("python") and os.path.isdir(os.path.join(target, name)):
+            flags = kernel.MS_NOSUID | kernel.MS_NODEV
+            kernel.mount("tmpfs", os.path.join(target, name), "tmpfs", flags, "size=1m,mode=755")
 
 
 def _free_mount_point(visible: list[str]) -> str:

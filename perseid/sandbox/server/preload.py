@@ -8,8 +8,11 @@ from __future__ import annotations
 import importlib
 import os
 import random
+import site
 import sys
 import types
+
+from . import readable, standard
 
 _STANDARD = """
     __future__ abc array ast base64 bisect builtins calendar cmath collections collections.abc contextlib copy csv
@@ -40,29 +43,35 @@ nsolve(cos(x) - x, 1), latex(x / 2), Matrix([[1, 2], [3, 4]]).inv()
 }
 
 
-def warm(names: list[str], prelude: str) -> types.ModuleType:
-    """Import the standard modules and `names`, exercise them, run `prelude` in a fresh `__main__`; return that."""
+def warm(names: list[str], prelude: str, library: int, folder: str) -> tuple[types.ModuleType, list[str]]:
+    """Import the standard modules and `names`, exercise them, run `prelude` in a fresh `__main__`.
+
+    From then on the standard library comes from the block behind descriptor `library`; its modules believe to lie in
+    `folder`. Returns that `__main__`, and the folders of the imported packages.
+    """
+    site.setquit()
+    site.setcopyright()
+    site.sethelper()
     for name in _STANDARD.split():
         importlib.import_module(name)
+    before = set(sys.modules)
     for name in names:
         importlib.import_module(name)
         exec(EXERCISES.get(name, ""), {})
+    packages = readable.package_folders(sorted(_top_levels(set(sys.modules) - before)))
     os.environ.clear()
-    _forget_paths()
+    # Of how this process was started, no program needs to know.
+    sys.argv[:] = sys.orig_argv[:] = [""]
+    standard.take_over(library, folder, packages)
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     exec(compile(prelude, "<prelude>", "exec", dont_inherit=True), module.__dict__)
     _seed()
-    return module
+    return module, packages
 
 
-def _forget_paths() -> None:
-    """Leave only the standard library importable by name; imported packages find their own parts by themselves."""
-    sys.path[:] = [entry for entry in sys.path if "site-packages" not in entry and "dist-packages" not in entry]
-    sys.argv[:] = [""]
-    for entry in list(sys.path_importer_cache):
-        if "site-packages" in entry and entry.endswith("-packages"):
-            del sys.path_importer_cache[entry]
+def _top_levels(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
 
 
 def _seed() -> None:
