@@ -13,7 +13,7 @@ import polars as pl
 from assets import evaluation, pairs, plots, policy, ppm, problems, trajectories, verified
 from assets.gate import settle
 from assets.graph import round_of, unroll
-from assets.registry import CHECKPOINTS, newest
+from assets.registry import CHECKPOINTS, close_if_complete, newest
 from assets.tracking import Tracking
 from assets.work import Clock, Machines, Made, Plan, Reporter, Work, attempting
 from perseid.artifacts import Manifest, Store
@@ -65,6 +65,7 @@ def asset_of(plan: Plan) -> dg.AssetsDefinition:
             manifest = work.draft.publish(node.code_version, versions, clock.facts(work, result))
             tell(work, manifest, result)
             follows = AFTER.get(node.stage, nothing)(work, manifest, result, tracking)
+            close_if_complete(store, graph, round_of(node), tracking)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(manifest.version),
             metadata={**metadata(manifest, result, work.tracked.url), **follows},
@@ -97,9 +98,8 @@ def registered(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -
 
 
 def judged(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> dict[str, Any]:
-    """The gate's word on the policy, and the end of the round's run."""
+    """The gate's word on the policy."""
     decision = settle(work.store, work.experiment, manifest, tracking)
-    tracking.close_round(round_of(work.plan.node), made.metrics)
     return {"gate": dg.MetadataValue.md(f"**{decision.verdict}**: {decision.reason}")}
 
 

@@ -1,12 +1,21 @@
 """Checkpoints as registered versions with aliases: `round-NN`, `candidate` (the newest policy), `champion`.
 
 A data version is registered once, whoever asks; the artifact stays the source, the registered version points to it.
+All of it follows from the store: what a kill or a tracking store that was away left out, `catch_up` makes good.
 """
 
 import re
+from collections.abc import Iterator, Mapping
 
-from assets.tracking import Tracking
+import polars as pl
+
+from assets.freshness import fresh, units_of
+from assets.graph import Graph, round_of, unroll
+from assets.tracking import Account, Checkpoint, Tracking
+from perseid import gate
 from perseid.artifacts import Manifest, Store
+from perseid.errors import UserError
+from perseid.experiment import Experiment
 from perseid.gate import Holder
 
 CHECKPOINTS = ("policy", "ppm")
@@ -17,26 +26,89 @@ def model_name(experiment: str, stage: str) -> str:
     return f"{experiment}-{stage}"
 
 
-def register(store: Store, manifest: Manifest, tracking: Tracking) -> str:
-    """The number of the checkpoint's registered version."""
+def checkpoint_of(store: Store, manifest: Manifest) -> Checkpoint:
     experiment, number, stage = parts_of(manifest.key)
     tags = {"artifact": f"perseid://{manifest.key}", "round": str(number)}
-    model, folder = model_name(experiment, stage), store.folder(manifest, "model")
-    return tracking.register(model, folder, manifest.version, tags, manifest.mlflow_run)
+    folder = store.place(manifest.key) / manifest.version / "model"
+    return Checkpoint(model_name(experiment, stage), folder, manifest.version, tags, manifest.mlflow_run)
 
 
 def newest(store: Store, manifest: Manifest, tracking: Tracking) -> str:
-    """Register a checkpoint that was just made, and let its round and `candidate` name it."""
-    experiment, number, stage = parts_of(manifest.key)
-    registered = register(store, manifest, tracking)
-    for alias in (f"round-{number:02d}", "candidate"):
-        tracking.alias(model_name(experiment, stage), alias, manifest.version)
+    """Register a checkpoint that was just made, and let its round and `candidate` name it; its number."""
+    checkpoint = checkpoint_of(store, manifest)
+    registered = tracking.register(checkpoint)
+    for alias in (round_alias(manifest), "candidate"):
+        tracking.alias(checkpoint.model, alias, manifest.version)
     return registered
 
 
 def champion_alias(store: Store, experiment: str, champion: Holder, tracking: Tracking) -> None:
-    register(store, store.manifest(champion.key, champion.version), tracking)
+    tracking.register(checkpoint_of(store, store.manifest(champion.key, champion.version)))
     tracking.alias(model_name(experiment, "policy"), "champion", champion.version)
+
+
+def catch_up(store: Store, experiment: Experiment, tracking: Tracking) -> None:
+    """Let tracking say what the store says: checkpoints, aliases, complete rounds. May be called at any time."""
+    tracking.agree(account_of(store, experiment))
+
+
+def account_of(store: Store, experiment: Experiment) -> Account:
+    graph = unroll(experiment)
+    made = [found for node in graph.values() if node.stage in CHECKPOINTS and (found := store.current(node.key))]
+    aliases: dict[str, dict[str, str]] = {}
+    for manifest in sorted(made, key=lambda m: (m.created, m.key)):  # the newest is the last to be `candidate`
+        model = checkpoint_of(store, manifest).model
+        aliases.setdefault(model, {}).update({round_alias(manifest): manifest.version, "candidate": manifest.version})
+    for champion in champions(store, experiment.name):
+        made.append(champion)
+        aliases.setdefault(checkpoint_of(store, champion).model, {})["champion"] = champion.version
+    checkpoints = {(c.model, c.version): c for c in (checkpoint_of(store, manifest) for manifest in made)}
+    rounds = {key: found for key in rounds_in(graph) if (found := round_metrics(store, graph, key)) is not None}
+    return Account(experiment.name, list(checkpoints.values()), aliases, rounds)
+
+
+def champions(store: Store, experiment: str) -> Iterator[Manifest]:
+    """The champion's manifest, if there is a champion and its version is still there."""
+    if (champion := gate.champion(store, experiment)) is not None:
+        try:
+            yield store.manifest(champion.key, champion.version)
+        except UserError:
+            return
+
+
+def close_if_complete(store: Store, graph: Graph, round_key: str, tracking: Tracking) -> None:
+    """End the round's run when everything of the round is there, whoever made the last of it."""
+    if (metrics := round_metrics(store, graph, round_key)) is not None:
+        tracking.close_round(round_key, metrics)
+
+
+def round_metrics(store: Store, graph: Graph, round_key: str) -> dict[str, float] | None:
+    """What the round measured over all held-out problems; None while something of it is missing or stale."""
+    made = {
+        unit.key: fresh(graph, unit, store)
+        for node in graph.values()
+        if round_of(node) == round_key
+        for unit in units_of(node)
+    }
+    present = [manifest for manifest in made.values() if manifest is not None]
+    if len(present) < len(made):
+        return None
+    tables = [store.read(manifest, "metrics") for manifest in present if "metrics" in manifest.row_counts]
+    return {name: value for table in tables for name, value in headline(table).items()}
+
+
+def headline(metrics: pl.DataFrame) -> Mapping[str, float]:
+    """The policy's metrics by their names, those of another arm with the arm's before it."""
+    whole = metrics.filter(pl.col("part") == "all").select("arm", "metric", "value")
+    return {metric if arm == "policy" else f"{arm}_{metric}": value for arm, metric, value in whole.iter_rows()}
+
+
+def rounds_in(graph: Graph) -> list[str]:
+    return list(dict.fromkeys(round_of(node) for node in graph.values()))
+
+
+def round_alias(manifest: Manifest) -> str:
+    return f"round-{parts_of(manifest.key)[1]:02d}"
 
 
 def parts_of(key: str) -> tuple[str, int, str]:

@@ -21,6 +21,7 @@ import yaml
 from assets.freshness import Unit, fresh, units
 from assets.gate import is_settled, settle
 from assets.graph import Graph, of_rounds, unroll
+from assets.registry import catch_up
 from assets.work import Reporter
 from orchestration.places import Places
 from orchestration.tracking import tracking_of
@@ -74,6 +75,7 @@ def evolve(experiment: Experiment, places: Places, show: Show, rounds: int | Non
                 settle(store, experiment, manifest, tracking_of(places))
             made += stale
             show.ended(unit, manifest, stale)
+    catch_up(store, experiment, tracking_of(places))
     return Evolved(made, len(wanted) - made)
 
 

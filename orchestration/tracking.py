@@ -1,222 +1,307 @@
 """Experiment tracking by MLflow: a parent run a round, a child run an attempt, registered versions with aliases.
 
-On `MlflowClient` alone: the fluent interface keeps a global active run, which mixes rounds into one. mlflow is imported
-at the first attempt, so that definitions load without it. The store is a SQLite file with an explicit artifact folder
-(without one, artifacts land below the current directory). Many processes may write; the two steps that search and then
-create (a round's run, a registered version) hold a file lock.
+On `MlflowClient` alone: the fluent interface keeps a global active run, which mixes rounds into one. The store is a
+SQLite file with an explicit artifact folder (without one, artifacts land below the current directory). Many processes
+may write; steps that search and then create (an experiment, a round's run, a registered version) hold a file lock.
+What a user deletes in MLflow is restored, or made anew where it is gone for good.
 """
 
-import fcntl
+import base64
+import hashlib
+import json
 import os
-import re
-import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from orchestration.places import Places, sqlite_uri
+from assets.tracking import Account, Checkpoint
+from orchestration.mlflow_link import MISSED, Link, link_to, writable
+from orchestration.places import Places
+from orchestration.processes import is_dead, own_name
+from orchestration.records import ATTEMPT, Record, Writer, metric_name, now_ms
+from perseid.artifacts.disk import replace_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
-BATCH = 1000  # metrics a call, the store's limit
-PARAMS = 100  # params a call, the same
-VALUE, NAME = 6000, 250  # characters of a param's value and of its name, the same
-CUT = "… (cut)"
-SUCCESS, FAILURE = "FINISHED", "FAILED"
-
-
+SUCCESS, FAILURE, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens on its runs, not on traces of agents
+EXPERIMENT, ROUND, PROCESS = "perseid.experiment", "perseid.round", "perseid.process"
+MANY = 1000  # runs a page
 
 
 def experiment_of(round_key: str) -> str:
     return round_key.split("/")[0]
 
 
-def metric_name(name: str) -> str:
-    """MLflow refuses "@": `pass@1` is called `pass_at_1` there."""
-    return name.replace("@", "_at_")
-
-
-def param_name(name: str) -> str:
-    """MLflow takes letters, digits, and `_-. :/` in the name of a param, and no path that leads up."""
-    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII).strip("/.")[:NAME] or "_"
-
-
-def cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - len(CUT)] + CUT
-
-
 class MlflowAttempt:
-    """A child run being written."""
+    """A child run being written, at once where MLflow can be reached, else at the end into a file."""
 
-    def __init__(self, client: "MlflowClient", run_id: str, url: str) -> None:
-        self.client, self.run_id, self.url = client, run_id, url
+    def __init__(self, tracking: "MlflowTracking", record: Record) -> None:
+        self.tracking, self.record, self.url = tracking, record, tracking.ui
+        self._flush()
+
+    @property
+    def run_id(self) -> str:
+        return self.record.run_id
 
     def tag(self, tags: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        self._write("tag", dict(tags))
 
     def params(self, values: Mapping[str, str]) -> None:
-        """In batches; MLflow refuses another value for a name that it has, and values that are too long."""
-        from mlflow.entities import Param
-
-        known = self.client.get_run(self.run_id).data.params
-        named = {param_name(name): cut(value, VALUE) for name, value in values.items()}
-        new = [Param(name, value) for name, value in named.items() if name not in known]
-        for start in range(0, len(new), PARAMS):
-            self.client.log_batch(self.run_id, params=new[start : start + PARAMS])
+        self._write("params", dict(values))
 
     def metrics(self, values: Mapping[str, float]) -> None:
-        write_metrics(self.client, self.run_id, [(name, 0, value) for name, value in values.items()])
+        self._write("points", [(name, 0, value, now_ms()) for name, value in values.items()])
 
     def curve(self, name: str, points: Sequence[tuple[int, float]]) -> None:
-        write_metrics(self.client, self.run_id, [(name, step, value) for step, value in points])
+        self._write("points", [(name, step, value, now_ms()) for step, value in points])
 
     def picture(self, name: str, png: bytes) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{name}.png"
-            path.write_bytes(png)
-            self.client.log_artifact(self.run_id, str(path), "plots")
+        self._write("picture", (name, base64.b64encode(png).decode()))
+
+    def end(self, status: str) -> None:
+        self._write("end", (status, now_ms()))
+        if self.record.pending:
+            self.tracking.keep(self.record)
+
+    def _write(self, kind: str, value: object) -> None:
+        self.record.add(kind, value)
+        self._flush()
+
+    def _flush(self) -> None:
+        def flush(client: "MlflowClient") -> None:
+            if not self.record.run_id:
+                self.record.run_id = self.tracking.run_of(client, self.record)
+            self.record.write(client)
+
+        if self.tracking.link.tell(flush):
+            self.url = self.tracking.url_of(self.record)
 
 
 class MlflowTracking(dg.ConfigurableResource):
     """The `tracking` resource.
 
-    folder: where `mlflow.db`, the artifacts and the lock live.
+    folder: where `mlflow.db`, the artifacts, the locks and what was missed lie.
     ui: address under which `make ui` serves MLflow, for links. dagster_ui: the same of Dagster.
+    wait_s: for a lock of another process. rest_s: after a failure, before the store is tried again.
     """
 
     folder: str
     ui: str = "http://127.0.0.1:5000"
     dagster_ui: str = "http://127.0.0.1:3000"
+    wait_s: float = 10.0
+    rest_s: float = 60.0
 
     @property
-    def uri(self) -> str:
-        return sqlite_uri(Path(self.folder).resolve() / "mlflow.db")
-
-    @cached_property
-    def _client(self) -> "MlflowClient":
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-        with self._lock():
-            from mlflow import MlflowClient
-
-            self._create_store()
-            return MlflowClient(self.uri, self.uri)
-
-    def _create_store(self) -> None:
-        """Make the database under another name first: a kill amid its migrations would leave one that none can open."""
-        from mlflow import MlflowClient
-
-        final = Path(self.folder).resolve() / "mlflow.db"
-        if final.exists():
-            return
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".tmp-") as folder:
-            made = Path(folder) / final.name
-            MlflowClient(sqlite_uri(made), sqlite_uri(made)).search_experiments()
-            made.rename(final)
-
-    def experiment_id(self, name: str) -> str:
-        """Of the MLflow experiment of an experiment of ours, made if there is none."""
-        client = self._client  # takes the lock itself
-        with self._lock():
-            found = client.get_experiment_by_name(name)
-            if found is not None:
-                return str(found.experiment_id)
-            artifacts = (Path(self.folder).resolve() / "artifacts" / name).as_uri()
-            return str(client.create_experiment(name, artifact_location=artifacts, tags=KIND))
+    def link(self) -> Link:
+        return link_to(Path(self.folder).resolve(), self.wait_s, self.rest_s)
 
     @contextmanager
     def attempt(self, round_key: str, asset: str, tags: Mapping[str, str]) -> Iterator[MlflowAttempt]:
-        parent, experiment_id = self._round_run(round_key), self.experiment_id(experiment_of(round_key))
-        own = {"mlflow.parentRunId": parent, "mlflow.runName": asset, "perseid.asset": asset, "perseid.of": round_key}
+        self.deliver()
+        own = {"mlflow.runName": asset, "perseid.asset": asset, "perseid.of": round_key, PROCESS: own_name()}
         if dagster_run := tags.get("dagster.run_id"):
             own["dagster.url"] = f"{self.dagster_ui}/runs/{dagster_run}"
-        run = self._client.create_run(experiment_id, tags={**own, **tags})
-        url = f"{self.ui}/#/experiments/{experiment_id}/runs/{run.info.run_id}"
-        status = FAILURE
+        attempt, status = MlflowAttempt(self, Record(round_key, asset, {**own, **tags})), FAILURE
         try:
-            yield MlflowAttempt(self._client, run.info.run_id, url)
+            yield attempt
             status = SUCCESS
         finally:
-            self._client.set_terminated(run.info.run_id, status)
+            attempt.end(status)
 
-    def register(self, model: str, folder: Path, version: str, tags: Mapping[str, str], run_id: str) -> str:
-        client = self._client
-        with self._lock():
-            self._ensure_model(model)
-            if found := self._registered(model, version):
+    def register(self, checkpoint: Checkpoint) -> str:
+        return self.link.ask(lambda client: self._register(client, checkpoint), "")
+
+    def alias(self, model: str, alias: str, version: str) -> None:
+        self.link.tell(lambda client: self._alias(client, model, alias, version))
+
+    def close_round(self, round_key: str, metrics: Mapping[str, float]) -> None:
+        self.link.tell(lambda client: self._close(client, round_key, metrics))
+
+    def agree(self, account: Account) -> None:
+        if self._agreed(account) or not (account.rounds or account.checkpoints or self.link.database.exists()):
+            return
+        self.deliver()
+        if self.link.tell(lambda client: self._agree(client, account)) and not self.missed():
+            self._note(account)
+
+    def run_of(self, client: "MlflowClient", record: Record) -> str:
+        """The run of an attempt, made if there is none."""
+        experiment_id = self.experiment_id(client, experiment_of(record.round_key))
+        found = client.search_runs([experiment_id], f"tags.`{ATTEMPT}` = '{record.attempt}'", max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        parent = self._round_run(client, record.round_key)
+        if parent.info.status != RUNNING:
+            client.update_run(parent.info.run_id, status=RUNNING)
+        tags = {**record.tags, "mlflow.parentRunId": parent.info.run_id, ATTEMPT: record.attempt}
+        return str(client.create_run(experiment_id, start_time=record.started_ms, tags=tags).info.run_id)
+
+    def url_of(self, record: Record) -> str:
+        experiment = self.link.ask(lambda client: client.get_run(record.run_id).info.experiment_id, "")
+        return f"{self.ui}/#/experiments/{experiment}/runs/{record.run_id}"
+
+    def missed(self) -> list[Path]:
+        """The files of records that could not be written, oldest first."""
+        return sorted((self.link.folder / MISSED).glob("*.json"))
+
+    def keep(self, record: Record) -> None:
+        try:
+            record.keep(self.link.folder / MISSED)
+        except OSError as error:  # the same disk that refused MLflow
+            self.link.say(f"the record of {record.asset} is lost, it can be kept nowhere ({error})")
+
+    def deliver(self) -> None:
+        """Write the records that were missed, as far as they can be now."""
+        if self.missed():
+            self.link.tell(self._deliver)
+
+    def experiment_id(self, client: "MlflowClient", name: str) -> str:
+        """Of the MLflow experiment of an experiment of ours, which may have another name there by now."""
+        with self.link.lock():
+            found = client.get_experiment_by_name(name) or self._renamed(client, name)
+            if found is None:
+                artifacts = (self.link.folder / "artifacts" / name).as_uri()
+                return str(client.create_experiment(name, artifact_location=artifacts, tags=KIND | {EXPERIMENT: name}))
+            if found.lifecycle_stage != "active":
+                client.restore_experiment(found.experiment_id)
+                self.link.say(f"the experiment {found.name} was deleted in MLflow; it is restored")
+            return str(found.experiment_id)
+
+    def _renamed(self, client: "MlflowClient", name: str) -> "Experiment | None":
+        from mlflow.entities import ViewType
+
+        return next(iter(client.search_experiments(ViewType.ALL, 1, f"tags.`{EXPERIMENT}` = '{name}'")), None)
+
+    def _round_run(self, client: "MlflowClient", round_key: str) -> "Run":
+        experiment_id = self.experiment_id(client, experiment_of(round_key))
+        with self.link.lock():
+            if found := self._find_round(client, experiment_id, round_key):
+                return found
+            return client.create_run(experiment_id, tags={"mlflow.runName": round_key, ROUND: round_key})
+
+    def _find_round(self, client: "MlflowClient", experiment_id: str, round_key: str) -> "Run | None":
+        from mlflow.entities import ViewType
+
+        runs = client.search_runs([experiment_id], f"tags.`{ROUND}` = '{round_key}'", ViewType.ALL)
+        active = [run for run in runs if run.info.lifecycle_stage == "active"]
+        if runs and not active:
+            client.restore_run(runs[0].info.run_id)
+            self.link.say(f"the run of {round_key} was deleted in MLflow; it is restored")
+        return next(iter(active or runs), None)
+
+    def _close(self, client: "MlflowClient", round_key: str, metrics: Mapping[str, float]) -> None:
+        run = self._round_run(client, round_key)
+        if run.info.status != SUCCESS or not {metric_name(name) for name in metrics} <= set(run.data.metrics):
+            Writer(client, run.info.run_id).points([(name, 0, value, now_ms()) for name, value in metrics.items()])
+            client.set_terminated(run.info.run_id, SUCCESS)
+
+    def _register(self, client: "MlflowClient", checkpoint: Checkpoint) -> str:
+        with self.link.lock():
+            self._ensure_model(client, checkpoint.model)
+            if found := registered(client, checkpoint.model, checkpoint.version):
                 return found
             made = client.create_model_version(
-                model,
-                folder.resolve().as_uri(),
-                run_id=run_id or None,
-                tags={**tags, "data_version": version},
+                checkpoint.model,
+                checkpoint.folder.resolve().as_uri(),
+                run_id=checkpoint.run_id or None,
+                tags={**checkpoint.tags, "data_version": checkpoint.version},
                 await_creation_for=None,
             )
             return str(made.version)
 
-    def alias(self, model: str, alias: str, version: str) -> None:
-        """Raises `LookupError` when no registered version has that data version."""
-        number = self._registered(model, version)
-        if number is None:
-            raise LookupError(f"{model}: no registered version has the data version {version}")
-        self._client.set_registered_model_alias(model, alias, number)
-
-    def close_round(self, round_key: str, metrics: Mapping[str, float]) -> None:
-        run_id = self._round_run(round_key)
-        write_metrics(self._client, run_id, [(name, 0, value) for name, value in metrics.items()])
-        self._client.set_terminated(run_id, SUCCESS)
-
-    def _round_run(self, round_key: str) -> str:
-        experiment_id = self.experiment_id(experiment_of(round_key))
-        with self._lock():
-            if found := self._find_round(experiment_id, round_key):
-                return str(found.info.run_id)
-            tags = {"mlflow.runName": round_key, "perseid.round": round_key}
-            return str(self._client.create_run(experiment_id, tags=tags).info.run_id)
-
-    def _find_round(self, experiment_id: str, round_key: str) -> "Run | None":
-        runs = self._client.search_runs([experiment_id], f"tags.`perseid.round` = '{round_key}'", max_results=1)
-        return runs[0] if runs else None
-
-    def _ensure_model(self, model: str) -> None:
+    def _ensure_model(self, client: "MlflowClient", model: str) -> None:
         from mlflow.exceptions import MlflowException
 
         with suppress(MlflowException):  # it exists
-            self._client.create_registered_model(model)
+            client.create_registered_model(model)
 
-    def _registered(self, model: str, version: str) -> str | None:
-        found = self._client.search_model_versions(f"name = '{model}' and tags.`data_version` = '{version}'")
-        return str(found[0].version) if found else None
+    def _alias(self, client: "MlflowClient", model: str, alias: str, version: str) -> None:
+        """Raises `LookupError` when no registered version has that data version."""
+        number = registered(client, model, version)
+        if number is None:
+            raise LookupError(f"{model}: no registered version has the data version {version}")
+        if str(client.get_registered_model(model).aliases.get(alias)) != number:
+            client.set_registered_model_alias(model, alias, number)
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        folder = Path(self.folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def _deliver(self, client: "MlflowClient") -> None:
+        """A record that MLflow refuses is set aside, so that it holds up no other."""
+        count = 0
+        with self.link.lock(".missed.lock"):
+            for path in self.missed():
+                record = Record.kept(path)
+                try:
+                    record.run_id = self._living(client, record.run_id) or self.run_of(client, record)
+                    record.write(client)
+                except Exception:
+                    writable(self.link.database, self.wait_s)  # else all of them wait
+                    path.rename(path.with_suffix(".refused"))
+                    raise
+                path.unlink()
+                count += 1
+        self.link.say(f"{count} attempts that were missed are written now")
+
+    def _living(self, client: "MlflowClient", run_id: str) -> str:
+        """The run, restored if it was deleted; "" if it is gone."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            if run_id and client.get_run(run_id).info.lifecycle_stage != "active":
+                client.restore_run(run_id)
+        except MlflowException:
+            return ""
+        return run_id
+
+    def _agree(self, client: "MlflowClient", account: Account) -> None:
+        self._end_the_dead(client, self.experiment_id(client, account.experiment))
+        for checkpoint in account.checkpoints:
+            self._register(client, checkpoint)
+        for model, aliases in account.aliases.items():
+            for alias, version in aliases.items():
+                self._alias(client, model, alias, version)
+        for round_key, metrics in account.rounds.items():
+            self._close(client, round_key, metrics)
+
+    def _end_the_dead(self, client: "MlflowClient", experiment_id: str) -> None:
+        for run in client.search_runs([experiment_id], f"attributes.status = '{RUNNING}'", max_results=MANY):
+            if is_dead(run.data.tags.get(PROCESS, "")):
+                client.set_terminated(run.info.run_id, KILLED)
+
+    def _agreed(self, account: Account) -> bool:
+        try:
+            return self._stamp(account).read_text() == self._state(account) and not self.missed()
+        except OSError:
+            return False
+
+    def _note(self, account: Account) -> None:
+        with suppress(OSError):
+            stamp = self._stamp(account)
+            stamp.parent.mkdir(exist_ok=True)
+            replace_file(stamp, self._state(account).encode())
+
+    def _stamp(self, account: Account) -> Path:
+        return self.link.folder / "agreed" / f"{account.experiment}.txt"
+
+    def _state(self, account: Account) -> str:
+        """Changes with what is to be said and with the database, whoever writes to it."""
+        said = json.dumps(asdict(account), sort_keys=True, default=str)
+        file = self.link.database.stat()
+        return f"{hashlib.sha256(said.encode()).hexdigest()} {file.st_ino} {file.st_size} {file.st_mtime_ns}"
+
+
+def registered(client: "MlflowClient", model: str, version: str) -> str | None:
+    """The number of the version of `model` that has this data version."""
+    found = client.search_model_versions(f"name = '{model}' and tags.`data_version` = '{version}'")
+    return str(found[0].version) if found else None
 
 
 def tracking_of(places: Places) -> MlflowTracking:
     """With links to where `make ui` serves the two user interfaces, if not at their usual ports."""
     named = {"ui": os.environ.get("PERSEID_MLFLOW_URL"), "dagster_ui": os.environ.get("PERSEID_DAGSTER_URL")}
     return MlflowTracking(folder=str(places.mlflow), **{name: url for name, url in named.items() if url})
-
-
-def write_metrics(client: "MlflowClient", run_id: str, points: Sequence[tuple[str, int, float]]) -> None:
-    from mlflow.entities import Metric
-
-    now_ms = int(time.time() * 1000)
-    metrics = [Metric(metric_name(name), value, now_ms, step) for name, step, value in points]
-    for start in range(0, len(metrics), BATCH):
-        client.log_batch(run_id, metrics=metrics[start : start + BATCH])
