@@ -1,5 +1,13 @@
 """`python -m orchestration`."""
 
-from orchestration.cli import main
+from orchestration.signals import run
 
-main()
+
+def main() -> None:
+    from orchestration.cli import main  # within reach of Ctrl-C: it takes a while
+
+    main()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -5,6 +5,7 @@ What a command needs is imported in it, so that `--help` and an `evolve` with no
 
 import errno
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from orchestration import signals
 from perseid.errors import UserError, printable
 
 INTERRUPTED = 130
@@ -115,6 +117,20 @@ def lineage(
 
 
 @app.command()
+def check(
+    artifacts: Annotated[
+        list[str] | None, typer.Argument(metavar="EXPERIMENT|KEY", help="Default: all that the root holds.")
+    ] = None,
+    json_: Json = False,
+    root: Root = None,
+) -> None:
+    """Read every byte of the current artifacts again, and say what is not as it was published."""
+    from orchestration import questions
+
+    raise typer.Exit(questions.check(store_of(root), artifacts or [], json_))
+
+
+@app.command()
 def promote(
     experiment: ExperimentName,
     round_number: Annotated[int, typer.Argument(metavar="ROUND", min=0, help="Whose policy becomes champion.")],
@@ -123,6 +139,7 @@ def promote(
     """Make a round's policy the champion, whatever the gate said."""
     from orchestration import champions
 
+    store_of(root)
     champion = champions.promote(*located(experiment, root), round_number)
     typer.echo(f"champion: {champion.key}@{champion.version}")
 
@@ -132,6 +149,7 @@ def rollback(experiment: ExperimentName, root: Root = None) -> None:
     """Give the champion's place back to the champion before it."""
     from orchestration import champions
 
+    store_of(root)
     champion = champions.rollback(*located(experiment, root))
     typer.echo(f"champion: {champion.key}@{champion.version}")
 
@@ -157,6 +175,7 @@ def ui(
     """Dagster's web server and daemon and the MLflow UI, on loopback, until Ctrl-C."""
     from orchestration.serve import serve
 
+    signals.release()  # to be ended is how it ends
     raise typer.Exit(serve(places_of(root), port, mlflow_port))
 
 
@@ -175,9 +194,12 @@ def places_of(root: Path | None):  # type: ignore[no-untyped-def]
 
 
 def store_of(root: Path | None):  # type: ignore[no-untyped-def]
+    """To read. A root that was named and is not there is a mistake; the default one has nothing yet."""
     from perseid.artifacts import Store
 
-    return Store(places_of(root).root)
+    places = places_of(root)
+    places.there(named=root is not None or bool(os.environ.get("PERSEID_ROOT")))
+    return Store(places.root)
 
 
 def units_in(graph):  # type: ignore[no-untyped-def]
@@ -198,15 +220,19 @@ def print_json(value: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     try:
-        app(arguments, standalone_mode=False)
+        status = app(arguments, standalone_mode=False)
     except BaseException as error:
         sys.exit(explained(error))
+    if status:  # of `typer.Exit`; typer makes 130 of Ctrl-C
+        sys.exit(signals.say() if signals.received() or status == INTERRUPTED else status)
 
 
 def explained(error: BaseException) -> int:
     """The exit status of what ended a command. What the user cannot mend is raised again, with its trace."""
-    if isinstance(error, KeyboardInterrupt | typer.Abort) or type(error).__name__ in INTERRUPTS:
-        return failed("interrupted; the same command goes on from here", INTERRUPTED)
+    if signals.received() or isinstance(error, KeyboardInterrupt | typer.Abort) or type(error).__name__ in INTERRUPTS:
+        return signals.say()
+    if isinstance(error, SystemExit):
+        raise error
     if isinstance(error, Exception) and hasattr(error, "exit_code") and hasattr(error, "show"):
         error.show()  # a mistake in the command line: typer's own exceptions have no public base
         return int(error.exit_code)

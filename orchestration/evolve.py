@@ -22,7 +22,8 @@ from assets.freshness import Unit, fresh, units
 from assets.gate import is_settled, settle
 from assets.graph import Graph, of_rounds, unroll
 from assets.registry import catch_up
-from assets.work import Reporter
+from assets.work import Report, Reporter
+from orchestration import signals
 from orchestration.places import Places
 from orchestration.tracking import tracking_of
 from perseid.artifacts import Manifest, Store
@@ -62,9 +63,10 @@ def evolve(experiment: Experiment, places: Places, show: Show, rounds: int | Non
     """
     graph, store = graph_of(experiment, rounds), Store(places.root)
     wanted, made = list(units(graph)), 0
-    with places.evolving(experiment.name), Runs(experiment, places, show.reporter) as runs:
+    with places.evolving(experiment.name), Runs(experiment, places, interruptible(show.reporter)) as runs:
         store.sweep(experiment.name)
         for position, unit in enumerate(wanted):
+            signals.check()
             manifest = fresh(graph, unit, store)
             if stale := manifest is None:
                 show.begins(unit, position, len(wanted))
@@ -77,6 +79,16 @@ def evolve(experiment: Experiment, places: Places, show: Show, rounds: int | Non
             show.ended(unit, manifest, stale)
     catch_up(store, experiment, tracking_of(places))
     return Evolved(made, len(wanted) - made)
+
+
+def interruptible(reporter: Reporter) -> Reporter:
+    """Ends the work at its next word if it was told to end: Dagster may have caught the first exception."""
+
+    def report(word: Report) -> None:
+        signals.check()
+        reporter(word)
+
+    return report
 
 
 def graph_of(experiment: Experiment, rounds: int | None) -> Graph:

@@ -37,6 +37,13 @@ class Places:
         dagster = Path(home).resolve() if home and root is None else beside / f"{hidden}dagster"
         return cls(chosen, dagster, beside / f"{hidden}mlflow")
 
+    def there(self, named: bool) -> None:
+        """Raises `UserError` where the root can hold nothing to read."""
+        if self.root.is_dir() or (not named and not self.root.exists()):
+            return
+        found = "a file" if self.root.exists() else "nothing"
+        raise UserError(self.root, "root", f"expected a folder of artifacts, found {found}; evolve makes it")
+
     def prepare(self) -> None:
         """Make the folders, and the instance's settings where there are none.
 

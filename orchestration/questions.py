@@ -1,8 +1,9 @@
 """`query` and `lineage` on a terminal, and as JSON for scripts."""
 
 import json
+import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import polars as pl
@@ -89,6 +90,22 @@ def trace(store: Store, artifact: str, as_json: bool) -> None:
         print(json.dumps(as_dict(tree), indent=2))
     else:
         console().print(as_tree(tree))
+
+
+def check(store: Store, wanted: Sequence[str], as_json: bool) -> int:
+    """What was checked, the faults on standard error; exit status 2 if there are any."""
+    from perseid.check import check as checked_below
+
+    checked = checked_below(store, wanted)
+    if as_json:
+        print(json.dumps(asdict(checked), indent=2))
+    else:
+        for fault in checked.faults:
+            print(f"fault: {' '.join(fault.split())}", file=sys.stderr)
+        count = len(checked.faults)
+        told = "all is as it was published" if not count else f"{count} fault{'s' if count > 1 else ''}"
+        print(f"{checked.artifacts} artifacts, {checked.files} files, {checked.bytes:,} bytes: {told}.")
+    return 2 if checked.faults else 0
 
 
 def as_dict(ancestor: Ancestor) -> dict[str, Any]:

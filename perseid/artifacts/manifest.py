@@ -1,6 +1,7 @@
 """What is known of an artifact: what it holds, what it was made from, by which code, in which circumstances."""
 
 import hashlib
+import json
 import platform
 import re
 import subprocess
@@ -8,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +18,8 @@ from perseid.errors import UserError
 KEY: Final = re.compile(r"[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*)*")
 VERSION: Final = re.compile(r"[0-9a-f]{16}")
 NAME: Final = "manifest.json"
+SEAL: Final = "seal"
+MEND: Final = "delete {} and evolve again"
 # Packages whose release may change what a stage writes.
 PACKAGES: Final = (
     *("polars", "pandera", "duckdb", "pydantic-monty", "reasoning-gym", "sympy", "math-verify", "numpy"),
@@ -61,17 +64,41 @@ class Manifest(Facts):
         return self.code_version == code_version and dict(self.inputs) == dict(inputs)
 
 
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """As it is written: with a seal, the hash of all the rest, which tells an edited manifest from a whole one."""
+    written = json.loads(manifest.model_dump_json())
+    return (json.dumps({**written, SEAL: seal_of(written)}, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def seal_of(written: Mapping[str, Any]) -> str:
+    text = json.dumps({name: value for name, value in written.items() if name != SEAL}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def read_manifest(path: Path) -> Manifest:
     """Raises `UserError` naming the file, and the key where one is wrong."""
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        written = json.loads(path.read_bytes())
+        seal = written.pop(SEAL, None) if isinstance(written, dict) else None
+        manifest = Manifest.model_validate(written)
     except OSError as error:
-        raise UserError(path, "", f"cannot be read ({error.strerror}); expected the manifest of an artifact") from error
+        raise UserError(path, "", f"cannot be read ({error.strerror}); {MEND.format(path.parent)}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(
-            path, ".".join(map(str, first["loc"])), f"damaged manifest: {first['msg']}; delete its folder and run again"
-        ) from error
+        raise damaged(path, ".".join(map(str, first["loc"])), first["msg"]) from error
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8
+        raise damaged(path, "", str(error)) from error
+    if seal is not None and seal != (found := seal_of(written)):
+        raise damaged(path, SEAL, f"it was edited: expected {str(seal)[:16]}…, found {found[:16]}…")
+    if manifest.version != path.parent.name:
+        raise damaged(
+            path, "version", f"expected {path.parent.name}, its folder's name, found {manifest.version[:40]!r}"
+        )
+    return manifest
+
+
+def damaged(path: Path, key: str, what: str) -> UserError:
+    return UserError(path, key, f"damaged manifest: {what}; {MEND.format(path.parent)}")
 
 
 def version_of(files: Mapping[str, File]) -> str:

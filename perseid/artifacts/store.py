@@ -10,17 +10,20 @@ from typing import Final
 
 import polars as pl
 
-from perseid.artifacts.disk import HIDDEN, filling, hidden_folder, replace_file, sweep, sync, sync_tree, writing
+from perseid.artifacts.disk import filling, hidden_folder, replace_file, sweep, sync, sync_tree, writing
 from perseid.artifacts.leases import lease
 from perseid.artifacts.manifest import (
     KEY,
+    MEND,
     NAME,
     VERSION,
     Facts,
     File,
     Manifest,
+    damaged,
     file_of,
     git_commit,
+    manifest_bytes,
     packages,
     read_manifest,
     version_of,
@@ -29,7 +32,6 @@ from perseid.errors import UserError
 
 POINTER: Final = "current"
 LEASES: Final = ".leases"
-MEND: Final = "delete {} and evolve again"
 
 
 class Draft:
@@ -67,7 +69,7 @@ class Draft:
             if not _intact(final, manifest.files):
                 self._install(manifest, final)
             elif not (kept := read_manifest(final / NAME)).same_making(code_version, inputs):
-                replace_file(final / NAME, _json(manifest))
+                replace_file(final / NAME, manifest_bytes(manifest))
             else:
                 manifest = kept
             replace_file(self.place / POINTER, f"{manifest.version}\n".encode())
@@ -90,7 +92,7 @@ class Draft:
         )
 
     def _install(self, manifest: Manifest, final: Path) -> None:
-        self.path(NAME).write_bytes(_json(manifest))
+        self.path(NAME).write_bytes(manifest_bytes(manifest))
         sync_tree(self.folder)
         try:
             self.folder.rename(final)
@@ -148,7 +150,12 @@ class Store:
         return self.manifest(key, version) if (self.place(key) / version).is_dir() else None
 
     def manifest(self, key: str, version: str) -> Manifest:
-        return read_manifest(self.place(key) / version / NAME)
+        """The manifest of a version. Raises `UserError` naming the file if it is damaged, or another artifact's."""
+        path = self.place(key) / version / NAME
+        manifest = read_manifest(path)
+        if manifest.key != key:
+            raise damaged(path, "key", f"expected {key}, found {manifest.key[:80]!r}")
+        return manifest
 
     def fresh(self, key: str, code_version: str, inputs: Mapping[str, str]) -> Manifest | None:
         """The current manifest if it was made by this code from these inputs and its files are all there."""
@@ -195,7 +202,7 @@ class Store:
         top = self.root / experiment if experiment else self.root
         found = []
         for path, folders, names in os.walk(top):
-            folders[:] = [name for name in folders if not VERSION.fullmatch(name) and not name.startswith(HIDDEN)]
+            folders[:] = [name for name in folders if KEY.fullmatch(name) and not VERSION.fullmatch(name)]
             if POINTER in names:
                 found.append(str(Path(path).relative_to(self.root)))
         return sorted(found)
@@ -253,7 +260,3 @@ def _size(path: Path) -> int | None:
 
 def _held(manifest: Manifest) -> str:
     return ", ".join(sorted({name.split("/")[0].removesuffix(".parquet") for name in manifest.files})) or "nothing"
-
-
-def _json(manifest: Manifest) -> bytes:
-    return (manifest.model_dump_json(indent=1) + "\n").encode()

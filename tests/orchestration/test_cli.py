@@ -83,6 +83,17 @@ def test_a_root_that_is_a_file_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "root") in refused("evolve", "smoke", "--root", str(tmp_path / "root"))
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("status", "smoke"), ("query", "select 1"), ("lineage", "smoke/problems"), ("check",), ("promote", "smoke", "0")],
+)
+def test_to_read_from_a_root_that_is_not_there_is_refused_and_makes_nothing(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    assert "expected a folder of artifacts, found nothing" in refused(*arguments, "--root", str(tmp_path / "nowhere"))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
@@ -105,5 +116,5 @@ def test_lineage_of_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_help_names_every_command() -> None:
     text = run("--help").stdout
-    names = ("evolve", "status", "query", "lineage", "promote", "rollback", "new", "ui")
+    names = ("evolve", "status", "query", "lineage", "check", "promote", "rollback", "new", "ui")
     assert [name for name in names if name not in text] == []
