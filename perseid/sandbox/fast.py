@@ -4,7 +4,9 @@ It runs thousands of fresh programs a second in worker processes that reach no f
 and the whole state of a session is about a kilobyte, so a tree node keeps its state and a step runs only itself.
 
 What it cannot run it must not judge: `FastTier.run` answers None ("ask the CPython tier") for a module or syntax that
-monty lacks, for an error that may stem from the interpreter rather than from the code, and for a worker that died.
+monty lacks, for an error that may stem from the interpreter rather than from the code, and for a program that ended its
+process. Which tier answers is so the program's doing alone: a process that something else ended is replaced and asked
+again, and is at last a `sandbox_error`.
 It is not CPython to the letter: `docs/sandbox.md` lists the known differences, `tests/perseid/sandbox` holds the list
 to a generated corpus.
 """
@@ -19,9 +21,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final
 
-from perseid.sandbox.execution import Execution, State, Status
+from perseid.sandbox.execution import Execution, SandboxUnavailable, State, Status, infrastructure_failure
 from perseid.sandbox.guardian import Guardian
-from perseid.sandbox.interpreter import Answer, Interpreter, Task
+from perseid.sandbox.interpreter import Answer, Interpreter, InterpreterLost, Task, program
 from perseid.sandbox.limits import Limits
 from perseid.sandbox.prelude import Prelude
 from perseid.sandbox.wire import Raised
@@ -63,7 +65,10 @@ def round(number, ndigits=None):
 
 
 class FastTier:
-    """`workers` interpreter processes. Thread-safe. Raises `ValueError` when monty cannot load `prelude`."""
+    """`workers` interpreter processes. Thread-safe.
+
+    Raises `SandboxUnavailable` where monty is missing, `ValueError` when it cannot load `prelude`.
+    """
 
     def __init__(self, limits: Limits, workers: int, prelude: str) -> None:
         self._limits = limits
@@ -77,7 +82,11 @@ class FastTier:
         self._fresh: bytes | None = None
 
     def __enter__(self) -> FastTier:
-        self._guardian = Guardian()
+        try:
+            program()
+            self._guardian = Guardian()
+        except OSError as error:
+            raise SandboxUnavailable(f"fast tier: {error}; or construct the Sandbox with tier='cpython'") from error
         self._interpreters = [Interpreter(self._limits, self._guardian) for _ in range(self._workers)]
         self._idle = list(self._interpreters)
         try:
@@ -97,7 +106,10 @@ class FastTier:
 
     def _load_prelude(self) -> None:
         """Try the whole prelude out, and keep the state after what must run at the start of every program."""
-        answer = self._interpreters[0].run(Task(None, (), self._source))
+        try:
+            answer = self._interpreters[0].run(Task(None, (), self._source))
+        except InterpreterLost as loss:
+            raise SandboxUnavailable(f"{loss}; or construct the Sandbox with tier='cpython'") from loss
         if answer is None or answer.raised is not None:
             raised = "an end of the interpreter" if answer is None else answer.raised
             raise ValueError(
@@ -143,7 +155,10 @@ class FastTier:
         if keep:
             keep_from_s = 0.0 if any(map(self._prelude.reads_clock, steps)) else _DEAR_S - again_s
         task = Task(self._fresh if state.num_kept == 0 else state.snapshot, before, code, keep_from_s)
-        answer = interpreter.run(task)
+        try:
+            answer = interpreter.run(task)
+        except InterpreterLost as loss:
+            return infrastructure_failure(str(loss), "fast"), state
         execution = None if answer is None else self._execution(answer)
         if answer is None or execution is None:
             return None

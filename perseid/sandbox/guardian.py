@@ -15,7 +15,7 @@ from typing import Final
 # The pipe of a dying host may end before its descriptor says so: an end without a word is a death, too.
 _WATCH: Final = """
 import os, select, signal
-poller, wards, rest = select.poll(), [], b""
+poller, wards, rest = select.poll(), {}, b""
 poller.register(os.pidfd_open(os.getppid()), select.POLLIN)
 poller.register(0, select.POLLIN)
 while any(fd == 0 for fd, _ in poller.poll()):
@@ -26,11 +26,15 @@ while any(fd == 0 for fd, _ in poller.poll()):
     for line in lines:
         if line == b"end":
             os._exit(0)
-        try:
-            wards.append(os.pidfd_open(int(line)))
-        except OSError:
-            pass
-for ward in wards:
+        pid = int(line)
+        if pid < 0 and -pid in wards:
+            os.close(wards.pop(-pid))
+        elif pid > 0:
+            try:
+                wards[pid] = os.pidfd_open(pid)
+            except OSError:
+                pass
+for ward in wards.values():
     try:
         signal.pidfd_send_signal(ward, signal.SIGKILL)
     except OSError:
@@ -39,32 +43,60 @@ for ward in wards:
 
 
 class Guardian:
-    """The watching process, from construction to `close`. Thread-safe."""
+    """The watching process, from construction to `close`, replaced when it dies. Thread-safe.
+
+    Raises `OSError` where it cannot be started.
+    """
 
     def __init__(self) -> None:
-        self._known: set[int] = set()
+        self._wards: set[int] = set()
         self._lock = threading.Lock()
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-u", "-c", _WATCH],
-            env={},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-        )
+        self._process = _started()
 
-    def watch(self, pid: int | None) -> None:
-        """Have process `pid`, a child of this one, end with this one. Cheap when it is known already."""
-        if pid is None or pid in self._known:
-            return
+    def watch(self, pid: int) -> None:
+        """Have process `pid`, a child of this one, end with this one."""
         with self._lock:
+            self._wards.add(pid)
+            self._tell(b"%d\n" % pid)
+
+    def release(self, pid: int) -> None:
+        """Process `pid` has ended."""
+        with self._lock:
+            self._wards.discard(pid)
+            self._tell(b"-%d\n" % pid)
+
+    def _tell(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line)
+        except BrokenPipeError:
+            _end(self._process)
+            self._process = _started()
             assert self._process.stdin is not None
-            self._process.stdin.write(b"%d\n" % pid)
-            self._process.stdin.flush()
-            self._known.add(pid)
+            self._process.stdin.write(b"".join([b"%d\n" % ward for ward in self._wards]))
 
     def close(self) -> None:
         """End the watching process; what it watched lives on, the host being there to end it."""
-        with contextlib.suppress(BrokenPipeError):
-            self._process.communicate(b"end\n")
+        with self._lock:
+            _end(self._process)
+
+
+def _started() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-u", "-c", _WATCH],
+        env={},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        start_new_session=True,
+        cwd="/",
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(b"end\n")
+    process.stdin.close()
+    process.wait()

@@ -6,11 +6,14 @@ process and back.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
+import resource
 import select
 import shutil
+import signal
 import subprocess
 import sysconfig
 import time
@@ -32,6 +35,17 @@ _FRAME_BYTES: Final = 4 << 20
 _LOOKUPS: Final = 1000
 # Errors that leave a session large or in disorder: its process goes with it.
 _RUINOUS: Final = (MemoryError, TimeoutError)
+# A process that something else ends is replaced and asked again, for so long, with pauses that grow to a second.
+_PATIENCE_S: Final = 60.0
+_FIRST_PAUSE_S: Final = 0.02
+# A silence or a crash that the machine may be to blame for gets so many tries; then it is the program's.
+_TRIES: Final = 3
+# Signals by which a process ends of its own making.
+_OWN_SIGNALS: Final = frozenset({
+    signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP,
+})  # fmt: skip
+# What the process may map beyond twice the memory of a program, which it may hold twice while it writes it out.
+_SPARE_BYTES: Final = 1 << 30
 # What ran for longer may have left much in memory: its session is closed at once, not with the next task.
 _LARGE_S: Final = 0.001
 
@@ -61,8 +75,20 @@ class Answer:
     snapshot: bytes | None = None
 
 
+class InterpreterLost(Exception):
+    """The process was ended from outside, or could not be started, again and again: infrastructure, not the code."""
+
+
 class _Died(Exception):
-    """The process is gone, silent, or speaks otherwise than expected."""
+    """The process is gone, or speaks otherwise than expected."""
+
+
+class _Lost(Exception):
+    """The process could not be started, or something else than the program ended it."""
+
+
+class _Unanswered(Exception):
+    """No answer in time to what is no program's, or an end of the process by itself."""
 
 
 class _Late(Exception):
@@ -87,7 +113,28 @@ class Interpreter:
         self._used = self._reset = False
 
     def run(self, task: Task) -> Answer | None:
-        """Run `task`. None when the process did not survive it or cannot judge it."""
+        """Run `task`. None when the process did not survive it or cannot judge it. Raises `InterpreterLost`.
+
+        Which of the two ways a task goes is the program's doing alone: a process that was killed, or is silent because
+        the machine is, is replaced and asked again; so is one that ended by itself, but not for ever.
+        """
+        started, pause_s, num_unanswered = time.monotonic(), _FIRST_PAUSE_S, 0
+        while True:
+            try:
+                return self._attempt(task)
+            except _Unanswered:
+                num_unanswered += 1
+                if num_unanswered == _TRIES:
+                    return None
+            except _Lost as loss:
+                if self._over:
+                    return None
+                if time.monotonic() > started + _PATIENCE_S:
+                    raise InterpreterLost(str(loss)) from loss
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, 1.0)
+
+    def _attempt(self, task: Task) -> Answer | None:
         output = _Output(self._limits.output_bytes)
         try:
             return self._run(task, output)
@@ -98,9 +145,27 @@ class Interpreter:
             self.close()
             late = f"time limit exceeded: no answer within {self._limits.timeout_s:g}s"
             return Answer(output.text(), False, wire.Raised(TimeoutError, late), output.age_s())
-        except (_Died, OSError, UnicodeEncodeError):
+        except (_Died, OSError) as end:
+            code = self._exit_code()
             self.close()
+            if code is None:
+                return None
+            if code < 0 and -code not in _OWN_SIGNALS:
+                raise _Lost(f"an interpreter of the fast tier was killed by {signal.Signals(-code).name}") from end
+            raise _Unanswered from end
+        except (_Unanswered, UnicodeEncodeError) as end:
+            self.close()
+            if isinstance(end, _Unanswered):
+                raise
             return None
+
+    def _exit_code(self) -> int | None:
+        """Of a process that has ended, the negative number of the signal that did it; None for one that lives."""
+        if self._process is None:
+            return None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_GRACE_S)
+        return self._process.returncode
 
     def _run(self, task: Task, output: _Output) -> Answer | None:
         ended = self._ended(task, output)
@@ -174,7 +239,7 @@ class Interpreter:
         while True:
             event = self._event(deadline)
             if event is None:
-                raise _Died if output is None else _Late
+                raise _Unanswered if output is None else _Late
             if wire.kind(event) == wire.FATAL:
                 raise _Died
             if wire.kind(event) != wire.PRINT:
@@ -219,33 +284,27 @@ class Interpreter:
                 rest = rest[os.write(self._process.stdin.fileno(), rest) :]
             except BlockingIOError:
                 if not self._waited(self._either, deadline):
-                    raise _Died from None
+                    raise _Unanswered from None
 
     def _start(self) -> None:
         if self._over:
             raise _Died
         if self._process is not None:
             return
-        self._process = subprocess.Popen(
-            [_program(), "subprocess"],
-            env={},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            start_new_session=True,
-            cwd="/",
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        os.set_blocking(self._process.stdin.fileno(), False)
-        self._guardian.watch(self._process.pid)
+        try:
+            self._process = process = _started(self._limits)
+            self._guardian.watch(process.pid)
+        except OSError as error:
+            self.close()
+            raise _Lost(f"an interpreter of the fast tier could not be started: {error}") from error
+        assert process.stdin is not None
+        assert process.stdout is not None
         self._received.clear()
         self._used = self._reset = False
         self._heard, self._either = select.poll(), select.poll()
-        self._heard.register(self._process.stdout.fileno(), select.POLLIN)
-        self._either.register(self._process.stdout.fileno(), select.POLLIN)
-        self._either.register(self._process.stdin.fileno(), select.POLLOUT)
+        self._heard.register(process.stdout.fileno(), select.POLLIN)
+        self._either.register(process.stdout.fileno(), select.POLLIN)
+        self._either.register(process.stdin.fileno(), select.POLLOUT)
 
     def close(self) -> None:
         """Kill the process and reap it; the next task gets another."""
@@ -257,6 +316,8 @@ class Interpreter:
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None
             pipe.close()
+        with contextlib.suppress(OSError):
+            self._guardian.release(process.pid)
 
     def end(self) -> None:
         """Kill the process for good, from any thread: tasks under way and to come have no answer."""
@@ -290,8 +351,29 @@ class _Output:
         return time.monotonic() - self._started
 
 
+def _started(limits: Limits) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [program(), "subprocess"],
+        env={},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        start_new_session=True,
+        cwd="/",
+    )
+    assert process.stdin is not None
+    os.set_blocking(process.stdin.fileno(), False)
+    # So that one which outgrows its own account of its memory ends by itself, and not by the machine's choice.
+    num_bytes = 2 * limits.memory_bytes + _SPARE_BYTES
+    with contextlib.suppress(ProcessLookupError):
+        resource.prlimit(process.pid, resource.RLIMIT_AS, (num_bytes, num_bytes))
+        resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))
+    return process
+
+
 @functools.cache
-def _program() -> str:
+def program() -> str:
     """Path of monty's program, which the package installs beside the interpreter. Raises `FileNotFoundError`."""
     beside = Path(sysconfig.get_path("scripts")) / "monty"
     found = str(beside) if beside.is_file() else shutil.which("monty")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +17,8 @@ import pytest
 from perseid.sandbox import Limits, Sandbox, State
 from perseid.sandbox.guardian import Guardian
 from perseid.sandbox.interpreter import Interpreter, Task
+from tests.perseid.sandbox.test_lifecycle import ROOT, alive
+from tests.waiting import eventually
 
 LIMITS = Limits(timeout_s=1.0, output_bytes=1000)
 
@@ -84,12 +89,102 @@ def test_a_state_is_kept_from_the_asked_time_on(interpreter: Interpreter) -> Non
         assert (answer.stdout, answer.snapshot) == (f"[1, {n}]\n", None)
 
 
-def test_a_process_that_is_killed_is_replaced(interpreter: Interpreter) -> None:
+def interpreters() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if child.name() == "monty"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_is_killed_is_replaced_and_asked_again(interpreter: Interpreter, number: int) -> None:
     assert outcome(interpreter, "print(1)") == ("1\n", None)
-    [process] = [child for child in psutil.Process().children() if child.name() == "monty"]
-    os.kill(process.pid, signal.SIGKILL)
-    assert outcome(interpreter, "print(2)") is None
+    [process] = interpreters()
+    os.kill(process.pid, number)
+    assert eventually(lambda: not alive([process]))
+    assert outcome(interpreter, "print(2)") == ("2\n", None)
+
+
+def test_a_program_that_crashes_its_process_every_time_is_no_verdict(interpreter: Interpreter) -> None:
+    stop, crashed = threading.Event(), set()
+
+    def saboteur() -> None:
+        while not stop.wait(0.01):
+            for process in interpreters():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGABRT)
+                    crashed.add(process.pid)
+
+    thread = threading.Thread(target=saboteur)
+    thread.start()
+    try:
+        assert outcome(interpreter, "while True:\n    pass") is None
+    finally:
+        stop.set()
+        thread.join()
+    assert len(crashed) == 3
     assert outcome(interpreter, "print(3)") == ("3\n", None)
+
+
+def test_interpreters_that_are_killed_all_the_time_change_no_tier(sandbox: Sandbox) -> None:
+    stop = threading.Event()
+
+    def assassin() -> None:
+        while not stop.wait(0.02):
+            for process in interpreters():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+
+    codes = [f"a = {n}\nfor i in range(30_000):\n    a += i\nprint(a)" for n in range(12)]
+    expected = [
+        (e.status, e.stdout, e.tier, s.needs_cpython) for e, s in sandbox.extend_many([(None, c) for c in codes])
+    ]
+    thread = threading.Thread(target=assassin)
+    thread.start()
+    try:
+        found = sandbox.extend_many([(None, code) for code in codes])
+    finally:
+        stop.set()
+        thread.join()
+    assert {tier for _, _, tier, _ in expected} == {"fast"}
+    assert [(e.status, e.stdout, e.tier, s.needs_cpython) for e, s in found] == expected
+
+
+HOST_OF_A_GUARDIAN = """
+import psutil, subprocess, time
+from perseid.sandbox.guardian import Guardian
+guardian = Guardian()
+[first] = psutil.Process().children()
+wards = [subprocess.Popen(["sleep", "60"], start_new_session=True) for _ in range(3)]
+guardian.watch(wards[0].pid)
+first.kill()
+first.wait()
+guardian.watch(wards[1].pid)
+guardian.watch(wards[2].pid)
+guardian.release(wards[2].pid)
+print(*(ward.pid for ward in wards), flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_dead_guardian_is_replaced_and_the_new_one_knows_whom_to_end() -> None:
+    host = subprocess.Popen([sys.executable, "-c", HOST_OF_A_GUARDIAN], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert host.stdout is not None
+    *watched, released = [psutil.Process(int(pid)) for pid in host.stdout.readline().split()]
+    host.kill()
+    host.wait()
+    host.stdout.close()
+    assert eventually(lambda: not alive(watched))
+    assert alive([released])
+    released.kill()
+
+
+def test_the_fast_tier_outlives_its_guardian(sandbox: Sandbox) -> None:
+    sandbox.run("print(1)")
+    [guardian] = [child for child in psutil.Process().children() if "pidfd_open" in " ".join(child.cmdline())]
+    guardian.kill()
+    assert eventually(lambda: not alive([guardian]))
+    for process in interpreters():
+        process.kill()
+    execution = sandbox.run("print(2)")
+    assert (execution.stdout, execution.tier) == ("2\n", "fast")
 
 
 def test_a_snapshot_that_is_none_is_no_verdict(interpreter: Interpreter) -> None:
