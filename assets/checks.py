@@ -18,6 +18,7 @@ from perseid import tables
 from perseid.artifacts import Manifest, Store
 from perseid.errors import UserError
 from perseid.experiment import Experiment
+from perseid.measure import unsound
 
 UNSOUND_LIMIT = 0.03  # share of verified programs that may be wrong on fresh instances
 SHOWN_FAILURES = 50
@@ -100,8 +101,9 @@ def soundness_check(node: Node) -> dg.AssetChecksDefinition:
     )
     def check(store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
         soundness = store.read(node.key, "soundness")
-        wrong = soundness.filter(pl.col("right") < pl.col("fresh"))
-        share = wrong.height / max(1, soundness.height)
+        judged = unsound(soundness)
+        wrong = soundness.filter(judged.fill_null(False))
+        share = wrong.height / max(1, judged.len() - judged.null_count())
         return dg.AssetCheckResult(
             passed=share < UNSOUND_LIMIT,
             severity=dg.AssetCheckSeverity.WARN,

@@ -11,10 +11,11 @@ from assets.trajectories import grader_of, problems_of
 from assets.work import Made, Work
 from perseid import evaluate
 from perseid.engine import Scorer
+from perseid.measure import Evidence, measure
 from perseid.sandbox import AsyncSandbox
 from perseid.search import method_named
 
-SHOWN = ("pass@1", "delta_pass@1", "delta_control")
+SHOWN = ("greedy_pass@1", "greedy_delta_previous", "greedy_delta_control")
 
 
 def make(work: Work) -> Made:
@@ -28,12 +29,12 @@ def make(work: Work) -> Made:
             verified = work.read("verified", "verified")
             sound = evaluate.soundness(verified, problems_of(problems), by.method, sandbox, e.evaluation, e.seed)
             work.table("soundness", sound)
-    evidence = evaluate.Evidence(
+    evidence = Evidence(
         previous=work.read("evaluation", "evaluations", work.round - 1) if work.round else None,
         pair_scores=work.read("ppm", "pair_scores") if work.round else None,
         soundness=sound,
     )
-    measured = evaluate.measure(answers, problems, e.evaluation, e.seed, evidence)
+    measured = measure(answers, problems, e.evaluation, e.seed, evidence)
     work.table("evaluations", answers)
     work.table("metrics", measured)
     return summary(work, measured, int(answers["tokens"].sum()))
@@ -52,7 +53,7 @@ def answered(work: Work, problems: pl.DataFrame, by: evaluate.Examiner) -> pl.Da
     if work.round and (trained := control_round(e, work.round)):
         with work.machines.engine(work.model("control", trained), e.engine) as control:
             found.append(evaluate.greedy(held_out, control, "control", by))
-    return pl.concat(found).sort("problem_id", "arm", "decoding", "sample")
+    return evaluate.in_order(*found)
 
 
 def summary(work: Work, measured: pl.DataFrame, tokens: int) -> Made:
@@ -76,7 +77,7 @@ def accuracy(rounds: dict[int, pl.DataFrame]) -> bytes:
     """The plot of greedy pass@1 by round. The control starts from the same round 0."""
     points: dict[str, list[plots.Point]] = {"policy": [], "control": []}
     for number, measured in sorted(rounds.items()):
-        scores = measured.filter((pl.col("metric") == "pass@1") & (pl.col("part") == "all"))
+        scores = measured.filter((pl.col("metric") == "greedy_pass@1") & (pl.col("part") == "all"))
         for arm, value, low, high in scores.select("arm", "value", "low", "high").iter_rows():
             points[arm].append(plots.Point(number, value, low, high))
     if points["control"]:

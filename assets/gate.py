@@ -58,17 +58,17 @@ def evaluation_of(store: Store, policy: gate.Holder) -> Manifest | None:
 
 
 def greedy(store: Store, evaluation: Manifest) -> pl.DataFrame:
-    """Whether the policy's greedy answer to each held-out problem is right: problem_id, correct."""
+    """Whether the policy's greedy answer to each held-out problem is right: problem_id, correct (null: untold)."""
     rows = store.read(evaluation, "evaluations")
     mine = rows.filter((pl.col("arm") == "policy") & (pl.col("decoding") == "greedy"))
     return mine.select("problem_id", "correct").sort("problem_id")
 
 
 def paired(candidate: pl.DataFrame, champion: pl.DataFrame) -> pl.DataFrame | None:
-    """Both verdicts a problem, None unless the problems are the same."""
+    """Both verdicts a problem where both can be told, None unless the problems are the same."""
     if candidate["problem_id"].to_list() != champion["problem_id"].to_list():
         return None
-    return candidate.with_columns(champion["correct"].alias("champion"))
+    return candidate.with_columns(champion["correct"].alias("champion")).drop_nulls()
 
 
 def promote(store: Store, experiment: Experiment, round_number: int, tracking: Tracking) -> gate.Holder:

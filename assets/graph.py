@@ -41,7 +41,7 @@ def pools_of(e: Experiment) -> list[Pool]:
 # In the order of a round. `problems` stands before all rounds; round_00 has `policy` and `evaluation` alone.
 STAGES: dict[str, Stage] = {
     "problems": Stage(
-        1, lambda e, r: {"problems": e.problems, "pools": pools_of(e), "tools": toolbox_version(), "seed": e.seed}
+        2, lambda e, r: {"problems": e.problems, "pools": pools_of(e), "tools": toolbox_version(), "seed": e.seed}
     ),
     "trajectories": Stage(
         3,
@@ -60,7 +60,7 @@ STAGES: dict[str, Stage] = {
     "control": Stage(1, _policy_settings),
     "ppm": Stage(2, lambda e, r: {"training": e.training_of(r).ppm, "engine": e.engine, "seed": e.seed}),
     "evaluation": Stage(
-        2,
+        3,
         lambda e, r: {
             "method": e.method,
             "evaluation": e.evaluation,

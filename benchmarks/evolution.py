@@ -20,15 +20,15 @@ from perseid.artifacts import Store
 from perseid.queries import run_query
 
 METRICS = (
-    "pass@1",
-    "control pass@1",
-    "delta_pass@1",
-    "delta_control",
-    "pass@8",
-    "maj@8",
-    "ppm_best@8",
-    "mcts",
-    "sampling_at_mcts_tokens",
+    "greedy_pass@1",
+    "control greedy_pass@1",
+    "greedy_delta_previous",
+    "greedy_delta_control",
+    "sampled_pass@8",
+    "sampled_maj@8",
+    "sampled_ppm_best@8",
+    "mcts_pass@1",
+    "matched_pass@1",
     "ppm_pair_accuracy",
     "verified_but_wrong",
 )
@@ -38,7 +38,7 @@ FIRST = """
         from verified group by family, composition
     ) group by round
 """
-PARTS = "select round, part, value, n from metrics where metric = 'pass@1' and arm = 'policy' and part <> 'all'"
+PARTS = "select round, part, value, n from metrics where metric = 'greedy_pass@1' and arm = 'policy' and part <> 'all'"
 SOLVED = "select round, count(*) filter (where solved) as solved, count(*) as asked from searches group by round"
 
 

@@ -94,17 +94,17 @@ def table_of(experiment: Experiment, store: Store) -> RenderableType:
         title=f"{experiment.name}: held-out problems solved, %", title_justify="left", box=None, pad_edge=False
     )
     shown = {
-        "pass@1": f"pass@1 [{100 * experiment.evaluation.confidence:.0f} %]",
-        **({f"{CONTROL}pass@1": "control"} if experiment.control else {}),
-        f"pass@{k}": f"pass@{k}",
-        f"maj@{k}": f"maj@{k}",
-        f"ppm_best@{k}": f"PPM@{k}",
-        "mcts": "MCTS",
+        "greedy_pass@1": f"pass@1 [{100 * experiment.evaluation.confidence:.0f} %]",
+        **({f"{CONTROL}greedy_pass@1": "control"} if experiment.control else {}),
+        f"sampled_pass@{k}": f"pass@{k}",
+        f"sampled_maj@{k}": f"maj@{k}",
+        f"sampled_ppm_best@{k}": f"PPM@{k}",
+        "mcts_pass@1": "MCTS",
     }
     for heading in ("round", *shown.values(), "trajectories", "pairs", "tokens", "seconds", ""):
         table.add_column(heading, justify="right", no_wrap=True)
     for r in rounds:
-        cells = [share(r.metrics.get(name), interval=name == "pass@1") for name in shown]
+        cells = [share(r.metrics.get(name), interval=name == "greedy_pass@1") for name in shown]
         made = [rows_of(experiment, store, r.round, stage) for stage in ("verified", "pairs")]
         table.add_row(str(r.round), *cells, *made, f"{r.tokens:,}", f"{r.seconds:.0f}", Text(staleness(r), "yellow"))
     return Group(table, *(Text(line) for line in remarks(experiment, store, rounds)))
@@ -123,18 +123,30 @@ def remarks(experiment: Experiment, store: Store, rounds: list[RoundStatus]) -> 
     if not evaluated:
         return []
     last, lines = evaluated[-1].metrics, [""]
-    if difference := last.get("delta_control"):
+    if difference := last.get("greedy_delta_control"):
         lines.append(f"Round {evaluated[-1].round} less its control: {points(difference)}")
-    mcts, sampling = last.get("mcts"), last.get("sampling_at_mcts_tokens")
+    mcts, sampling = last.get("mcts_pass@1"), last.get("matched_pass@1")
     if mcts and sampling:
         lines.append(
             f"Search {share(mcts)} against plain sampling at equal tokens {share(sampling)}, {mcts['n']} problems"
         )
+    lines += [line for name, share in last.items() if (line := shortfall(name, share))]
     if wrong := last.get("verified_but_wrong"):
         lines.append(f"Verified, but wrong on fresh instances: {100 * wrong['value']:.1f} % of {wrong['n']} programs")
     if pairs := last.get("ppm_pair_accuracy"):
         lines.append(f"PPM right on {share(pairs)} % of {pairs['n']} held-out pairs")
     return [*lines, champion_line(store, experiment.name)]
+
+
+def shortfall(name: str, metric: dict[str, float]) -> str:
+    """How many of the held-out problems were refused, or cannot be told; "" where none were."""
+    decoding, _, what = name.rpartition("_")
+    count = round(metric["value"] * metric["n"])
+    if what == "refused" and count:
+        return f"{decoding}: {count} of {metric['n']} questions refused by the engine, which count as not right"
+    if what == "untold" and count:
+        return f"{decoding}: {count} of {metric['n']} cannot be told right or wrong, and are left out"
+    return ""
 
 
 def champion_line(store: Store, experiment: str) -> str:

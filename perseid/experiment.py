@@ -147,7 +147,7 @@ class Control(Section):
 
 class Gate(Section):
     confidence: float = Field(0.95, gt=0.0, lt=1.0)
-    metric: Literal["pass@1"] = "pass@1"
+    metric: Literal["greedy_pass@1"] = "greedy_pass@1"
 
 
 class Round(Section):

@@ -5,14 +5,14 @@ select
     experiment,
     round,
     arm,
-    max(value) filter (where metric = 'pass@1') as greedy,
-    max(value) filter (where metric = 'mcts') as mcts,
-    max(value) filter (where metric = 'sampling_at_mcts_tokens') as sampling,
+    max(value) filter (where metric = 'greedy_pass@1') as greedy,
+    max(value) filter (where metric = 'mcts_pass@1') as mcts,
+    max(value) filter (where metric = 'matched_pass@1') as sampling,
     mcts - sampling as difference,
-    max(value) filter (where metric = 'tokens@greedy') as tokens_greedy,
-    max(value) filter (where metric = 'tokens@mcts') as tokens_mcts,
-    max(value) filter (where metric = 'tokens@sampling_at_mcts_tokens') as tokens_sampling,
-    max(n) filter (where metric = 'mcts') as problems
+    max(value) filter (where metric = 'greedy_tokens') as tokens_greedy,
+    max(value) filter (where metric = 'mcts_tokens') as tokens_mcts,
+    max(value) filter (where metric = 'matched_tokens') as tokens_sampling,
+    max(n) filter (where metric = 'mcts_pass@1') as problems
 from metrics
 where part = $part and ($experiment::varchar is null or experiment = $experiment)
 group by all

@@ -8,9 +8,10 @@ select
     v.composition,
     s.fresh,
     s.right,
+    s.untold,
     v.question,
     v.response
 from soundness s
 join verified v using (experiment, trajectory_id)
-where s.right < s.fresh and ($experiment::varchar is null or s.experiment = $experiment)
+where s.right + s.untold < s.fresh and ($experiment::varchar is null or s.experiment = $experiment)
 order by s.right / s.fresh, s.experiment, s.round, s.trajectory_id

@@ -7,6 +7,6 @@ Does not promise equal bytes from two releases of polars.
 """
 
 from perseid.tables.schemas import SCHEMAS
-from perseid.tables.validation import TableError, columns_of, key_of, parquet_bytes, relate, validate
+from perseid.tables.validation import TableError, columns_of, frame, key_of, parquet_bytes, relate, validate
 
-__all__ = ["SCHEMAS", "TableError", "columns_of", "key_of", "parquet_bytes", "relate", "validate"]
+__all__ = ["SCHEMAS", "TableError", "columns_of", "frame", "key_of", "parquet_bytes", "relate", "validate"]

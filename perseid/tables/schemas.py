@@ -264,14 +264,19 @@ class PairScores(Table):
 
 
 class Evaluations(Table):
-    """One answer to a held-out problem. `tokens` generated for it; `ppm` the PPM's score of it, where it was asked."""
+    """One sample of a held-out problem, every one that was asked for; `status` says whether it came to an answer.
+
+    `refused`: the engine would not go on from the question. `correct` is null where the grader cannot tell. `tokens`
+    generated for it; `ppm` the PPM's score of it, where it was asked.
+    """
 
     problem_id: str = pa.Field(**Text)
     arm: str = pa.Field(isin=["policy", "control"])
-    decoding: str = pa.Field(isin=["greedy", "sample", "mcts", "sampling_at_mcts_tokens"])
+    decoding: str = pa.Field(isin=["greedy", "sampled", "mcts", "matched"])
     sample: int = pa.Field(ge=0)
+    status: str = pa.Field(isin=["answer", "no_answer", "refused"])
     answer: str = pa.Field(nullable=True)
-    correct: bool
+    correct: bool = pa.Field(nullable=True)
     tokens: int = pa.Field(ge=0)
     ppm: float = pa.Field(nullable=True, **Q)
 
@@ -280,8 +285,10 @@ class Evaluations(Table):
 
     @pa.dataframe_check
     @classmethod
-    def a_right_row_has_an_answer(cls, data: PolarsData) -> pl.LazyFrame:
-        return data.lazyframe.select(~pl.col("correct") | pl.col("answer").is_not_null())
+    def a_row_has_an_answer_or_is_not_right(cls, data: PolarsData) -> pl.LazyFrame:
+        answered = (pl.col("status") == "answer") & pl.col("answer").is_not_null()
+        missing = (pl.col("status") != "answer") & pl.col("answer").is_null()
+        return data.lazyframe.select(answered | (missing & ~pl.col("correct").fill_null(True)))
 
 
 class Metrics(Table):
@@ -305,19 +312,20 @@ class Metrics(Table):
 
 
 class Soundness(Table):
-    """How many of `fresh` new instances of its problem a verified program answers right."""
+    """How many of `fresh` new instances of its problem a verified program answers right; `untold`: cannot be told."""
 
     trajectory_id: str = pa.Field(str_matches=HASH16)
     fresh: int = pa.Field(ge=1)
     right: int = pa.Field(ge=0)
+    untold: int = pa.Field(ge=0)
 
     class Config:
         unique = ["trajectory_id"]
 
     @pa.dataframe_check
     @classmethod
-    def right_is_at_most_fresh(cls, data: PolarsData) -> pl.LazyFrame:
-        return data.lazyframe.select(pl.col("right") <= pl.col("fresh"))
+    def right_and_untold_are_at_most_fresh(cls, data: PolarsData) -> pl.LazyFrame:
+        return data.lazyframe.select(pl.col("right") + pl.col("untold") <= pl.col("fresh"))
 
 
 SCHEMAS: Final[dict[str, type[Table]]] = {

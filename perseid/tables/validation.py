@@ -1,8 +1,9 @@
 """Checks a frame against its schema and its neighbours, and turns it into bytes that depend on its rows alone."""
 
 import io
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 from pandera.errors import SchemaErrors
@@ -72,9 +73,15 @@ def relate(tables: Mapping[str, pl.DataFrame], where: object = None) -> None:
             _check(relation, tables[relation.child], tables[relation.parent], where or f"table {relation.child}")
 
 
+@cache
 def columns_of(name: str) -> dict[str, pl.DataType]:
     """The columns of the table `name` in order, with their dtypes."""
     return {column: field.dtype.type for column, field in SCHEMAS[name].to_schema().columns.items()}
+
+
+def frame(name: str, rows: Iterable[Sequence[Any]]) -> pl.DataFrame:
+    """Rows of the table `name`, their values in the order of its columns, as a frame sorted by its key."""
+    return pl.DataFrame(list(rows), schema=columns_of(name), orient="row").sort(key_of(name))
 
 
 def key_of(name: str) -> list[str]:

@@ -90,8 +90,8 @@ def test_a_file_cut_short_is_a_failure_that_names_it(store: Store) -> None:
 
 @pytest.mark.parametrize(("wrong", "passed"), [(0, True), (2, True), (3, False)])
 def test_soundness_warns_from_three_in_a_hundred(store: Store, wrong: int, passed: bool) -> None:
-    rows = [(f"{n:016x}", 5, 4 if n < wrong else 5) for n in range(100)]
-    soundness = pl.DataFrame(rows, schema=["trajectory_id", "fresh", "right"], orient="row")
+    rows = [(f"{n:016x}", 5, 4 if n < wrong else 5, 0) for n in range(100)]
+    soundness = pl.DataFrame(rows, schema=["trajectory_id", "fresh", "right", "untold"], orient="row")
     publish(store, "x/round_01/evaluation", {"soundness": soundness})
     found = evaluate(soundness_check(GRAPH["x/round_01/evaluation"]), store)
     assert (found.passed, found.blocking) == (passed, False)

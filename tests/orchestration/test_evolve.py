@@ -117,8 +117,15 @@ def test_status_has_the_shape_that_scripts_rely_on(evolved: Path) -> None:
     assert [list(r) for r in status["rounds"]] == [["round", "metrics", "artifacts", "tokens", "seconds"]] * 3
     assert [r["round"] for r in status["rounds"]] == [0, 1, 2]
     last = status["rounds"][-1]
-    assert set(last["metrics"]["pass@1"]) == {"value", "low", "high", "n"}
-    assert {"pass@1", "pass@4", "maj@4", "ppm_best@4", "mcts", "delta_pass@1", "delta_control"} <= set(last["metrics"])
+    assert set(last["metrics"]["greedy_pass@1"]) == {"value", "low", "high", "n"}
+    assert {
+        "greedy_pass@1",
+        "sampled_pass@4",
+        "sampled_maj@4",
+        "sampled_ppm_best@4",
+        "mcts_pass@1",
+        "greedy_delta_control",
+    } <= set(last["metrics"])
     policy = versions(evolved)["smoke/round_02/policy"]
     assert last["artifacts"]["policy"] == {"version": policy, "fresh": True}
     assert status["champion"] in versions(evolved)
@@ -146,7 +153,7 @@ def test_queries_answer_by_name_and_in_sql(evolved: Path) -> None:
     rows = json_of("query", "solved_by_round_and_family", "--experiment", "smoke", root=evolved)
     assert {row["round"] for row in rows} == {1, 2}
     counted = json_of("query", "select count(*) as n from problems where split = 'held_out'", root=evolved)
-    assert counted[0]["n"] == json_of("status", "smoke", root=evolved)["rounds"][0]["metrics"]["pass@1"]["n"]
+    assert counted[0]["n"] == json_of("status", "smoke", root=evolved)["rounds"][0]["metrics"]["greedy_pass@1"]["n"]
 
 
 def test_the_runs_are_on_the_instance_that_the_ui_serves(evolved: Path) -> None:

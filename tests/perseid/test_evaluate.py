@@ -1,13 +1,14 @@
-"""Evaluation: answers made without gold, measured afterwards; each number by hand."""
+"""Answers made without gold, graded afterwards; each by hand."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
-from perseid import evaluate
+from perseid import tables
 from perseid.engine import Completion, Generate
-from perseid.evaluate import EVALUATIONS, Evidence, Examiner, against_sampling, greedy, measure, sample, soundness
+from perseid.evaluate import Examiner, against_sampling, greedy, in_order, sample, soundness
 from perseid.experiment import Evaluation
 from perseid.grading import Grader
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, METHOD
@@ -60,9 +61,77 @@ class Writer:
 def test_a_greedy_answer_is_what_the_program_printed(by: Examiner) -> None:
     rows = greedy(PROBLEMS, Writer(LUCKY), "control", by)
     assert rows.rows() == [
-        ("lcm-1", "control", "greedy", 0, "24", False, 5, None),
-        ("lcm-2", "control", "greedy", 0, "35", True, 5, None),
+        ("lcm-1", "control", "greedy", 0, "answer", "24", False, 5, None),
+        ("lcm-2", "control", "greedy", 0, "answer", "35", True, 5, None),
     ]
+
+
+class Narrow(Writer):
+    """A policy whose engine refuses questions of over `context` characters, and every `every`-th sample."""
+
+    def __init__(self, text: str, context: int = 10**9, every: int = 10**9) -> None:
+        super().__init__(text)
+        self.context, self.every, self.asked = context, every, 0
+
+    def continued(self, request: Generate) -> Completion:
+        self.asked += 1
+        if len(request.prompt) > self.context or self.asked % self.every == 0:
+            return Completion("", "", 0, "longer than the context")
+        return super().continued(request)
+
+
+def shorter_than(question: str) -> int:
+    return len(METHOD.prompt(question, "")) - 1
+
+
+def test_a_question_that_the_engine_refuses_has_its_rows_and_is_not_right(by: Examiner) -> None:
+    long = replace(PROBLEMS[0], problem_id="lcm-3", question=f"{PROBLEMS[0].question}, 12")
+    by = replace(by, settings=SETTINGS.model_copy(update={"mcts_problems": 3}))
+    engine = Narrow(RIGHT, shorter_than(long.question))
+    problems = [*PROBLEMS, long]
+    rows = in_order(
+        greedy(problems, engine, "policy", by),
+        sample(problems, engine, None, by),
+        against_sampling(problems, engine, None, by),
+    )
+    assert tables.validate("evaluations", rows).equals(rows)
+    refused = ("refused", None, False, 0)
+    counted = rows.filter(pl.col("problem_id") == "lcm-3")
+    assert counted.select("decoding", "sample", "status", "answer", "correct", "tokens").rows() == [
+        ("greedy", 0, *refused),
+        ("matched", 0, *refused),
+        ("mcts", 0, *refused),
+        ("sampled", 0, *refused),
+        ("sampled", 1, *refused),
+    ]
+    asked = rows.group_by("decoding").agg(pl.col("problem_id").n_unique()).rows()
+    assert dict(asked) == dict.fromkeys(("greedy", "sampled", "mcts", "matched"), 3)
+
+
+def test_a_sample_that_the_engine_refuses_is_one_of_the_k(by: Examiner) -> None:
+    rows = sample(PROBLEMS, Narrow(RIGHT, every=2), None, by)
+    assert rows.select("problem_id", "sample", "status", "correct").rows() == [
+        ("lcm-1", 0, "answer", True),
+        ("lcm-1", 1, "refused", False),
+        ("lcm-2", 0, "answer", True),
+        ("lcm-2", 1, "refused", False),
+    ]
+
+
+@pytest.mark.parametrize("text", ["print(", "a = 1", RIGHT.replace("print(b)", "print()"), "raise ValueError"])
+def test_a_program_without_an_answer_is_not_right_and_not_refused(by: Examiner, text: str) -> None:
+    rows = greedy(PROBLEMS, Writer(text), "policy", by)
+    assert rows.select("status", "answer", "correct").rows() == [("no_answer", None, False)] * 2
+
+
+def test_an_answer_that_cannot_be_told_is_neither_right_nor_wrong(by: Examiner) -> None:
+    grader = Grader([Gold("lcm-1", "twelve", "number"), Gold("lcm-2", "35", "number")])
+    rows = greedy(PROBLEMS, Writer(RIGHT), "policy", replace(by, grader=grader))
+    assert rows.select("problem_id", "status", "answer", "correct").rows() == [
+        ("lcm-1", "answer", "12", None),
+        ("lcm-2", "answer", "35", True),
+    ]
+    assert tables.validate("evaluations", rows).equals(rows)
 
 
 def test_each_problem_is_sampled_k_times(by: Examiner) -> None:
@@ -79,7 +148,7 @@ def test_search_and_sampling_are_compared_at_equal_tokens(by: Examiner) -> None:
     rows = against_sampling(PROBLEMS, Writer(RIGHT), None, by)
     tokens = dict(rows.group_by("decoding").agg(pl.col("tokens").sum()).iter_rows())
     assert rows["problem_id"].unique().to_list() == ["lcm-1"]
-    assert tokens == {"mcts": 30, evaluate.MCTS_TOKENS: 30}
+    assert tokens == {"mcts": 30, "matched": 30}
 
 
 def test_a_verified_program_that_was_right_by_chance_is_found_out(sandbox: Sandbox) -> None:
@@ -91,57 +160,4 @@ def test_a_verified_program_that_was_right_by_chance_is_found_out(sandbox: Sandb
         }
     )
     found = soundness(verified, PROBLEMS, METHOD, sandbox, SETTINGS, seed=0)
-    assert found.rows() == [("a" * 16, 3, 3), ("b" * 16, 3, 0)]
-
-
-def answers(*rows: tuple[str, str, str, int, str | None, bool, float | None]) -> pl.DataFrame:
-    filled = [(name, arm, way, number, answer, right, 10, ppm) for name, arm, way, number, answer, right, ppm in rows]
-    return pl.DataFrame(filled, schema=EVALUATIONS, orient="row")
-
-
-ASKED = pl.DataFrame({"problem_id": ["p1", "p2"], "part": ["seen", "new_wording"]})
-ANSWERS = answers(
-    ("p1", "policy", "greedy", 0, "1", True, None),
-    ("p2", "policy", "greedy", 0, "2", True, None),
-    ("p1", "control", "greedy", 0, "0", False, None),
-    ("p2", "control", "greedy", 0, "2", True, None),
-    ("p1", "policy", "sample", 0, "1", True, 0.9),
-    ("p1", "policy", "sample", 1, "0", False, 0.1),
-    ("p2", "policy", "sample", 0, "2", True, -0.5),
-    ("p2", "policy", "sample", 1, "3", False, 0.5),
-)
-
-
-def measured(evidence: Evidence) -> dict[tuple[str, str, str], tuple[float, int]]:
-    table = measure(ANSWERS, ASKED, SETTINGS, 0, evidence)
-    return {(arm, metric, part): (value, n) for arm, metric, part, value, _, _, n in table.iter_rows()}
-
-
-def test_every_metric_by_hand() -> None:
-    before = answers(("p1", "policy", "greedy", 0, None, False, None), ("p2", "policy", "greedy", 0, "2", True, None))
-    scores = pl.DataFrame(
-        {"split": ["held_out"] * 2 + ["train"], "score_chosen": [1.0, 0, 0], "score_rejected": [0.0, 1, 1]}
-    )
-    sound = pl.DataFrame({"trajectory_id": ["a", "b", "c", "d"], "fresh": [3] * 4, "right": [3, 3, 2, 3]})
-    found = measured(Evidence(before, scores, sound))
-    whole = {(arm, metric): score for (arm, metric, part), score in found.items() if part == "all"}
-    assert whole == {
-        ("policy", "pass@1"): (1.0, 2),
-        ("control", "pass@1"): (0.5, 2),
-        ("policy", "delta_pass@1"): (0.5, 2),
-        ("policy", "delta_control"): (0.5, 2),
-        ("policy", "pass@2"): (1.0, 2),
-        ("policy", "maj@2"): (0.5, 2),
-        ("policy", "ppm_best@2"): (0.5, 2),
-        ("policy", "tokens@greedy"): (10.0, 2),
-        ("policy", "tokens@sample"): (20.0, 2),
-        ("policy", "ppm_pair_accuracy"): (0.5, 2),
-        ("policy", "verified_but_wrong"): (0.25, 4),
-    }
-    assert found["policy", "delta_control", "new_wording"] == (0.0, 1)
-    assert found["control", "pass@1", "seen"] == (0.0, 1)
-
-
-def test_what_was_not_measured_has_no_row() -> None:
-    metrics = {metric for _, metric, _ in measured(Evidence())}
-    assert not metrics & {"delta_pass@1", "ppm_pair_accuracy", "verified_but_wrong", "mcts"}
+    assert found.rows() == [("a" * 16, 3, 3, 0), ("b" * 16, 3, 0, 0)]

@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from perseid import evaluate, pairs, tables, verified
+from perseid import pairs, tables, verified
 from perseid.search import rows
 
 GOLD = pl.DataFrame({"problem_id": ["a", "b"], "answer": ["1", "2"], "kind": ["number", "text"]})
@@ -41,8 +41,6 @@ def test_the_stages_write_the_columns_that_the_schemas_ask_for() -> None:
         "rejected": verified.REJECTED,
         "pairs": pairs.PAIRS,
         "pair_rejects": pairs.PAIR_REJECTS,
-        "evaluations": evaluate.EVALUATIONS,
-        "metrics": evaluate.METRICS,
     }
     for name, columns in written.items():
         assert list(tables.columns_of(name).items()) == list(columns.items()), name

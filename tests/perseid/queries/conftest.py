@@ -129,17 +129,17 @@ def first_round(put: Writer) -> None:
 
 def evaluation() -> dict[str, Any]:
     rows = [
-        ("h1", "policy", "greedy", 0, "3", True, 9, None),
-        ("h1", "policy", "sample", 0, "4", False, 9, 0.9),
-        ("h1", "policy", "sample", 1, "5", False, 9, 0.1),
+        ("h1", "policy", "greedy", 0, "answer", "3", True, 9, None),
+        ("h1", "policy", "sampled", 0, "answer", "4", False, 9, 0.9),
+        ("h1", "policy", "sampled", 1, "answer", "5", False, 9, 0.1),
     ]
     metrics = [
-        ("policy", "mcts", "all", 0.75, 0.5, 1.0, 4),
-        ("policy", "pass@1", "all", 0.5, 0.0, 1.0, 4),
-        ("policy", "sampling_at_mcts_tokens", "all", 0.5, 0.0, 1.0, 4),
-        ("policy", "tokens@mcts", "all", 90.0, 80.0, 95.0, 4),
+        ("policy", "mcts_pass@1", "all", 0.75, 0.5, 1.0, 4),
+        ("policy", "greedy_pass@1", "all", 0.5, 0.0, 1.0, 4),
+        ("policy", "matched_pass@1", "all", 0.5, 0.0, 1.0, 4),
+        ("policy", "mcts_tokens", "all", 90.0, 80.0, 95.0, 4),
     ]
-    return {"evaluations": rows, "metrics": metrics, "soundness": [(T1, 5, 4)]}
+    return {"evaluations": rows, "metrics": metrics, "soundness": [(T1, 5, 4, 0)]}
 
 
 def second_round(put: Writer) -> None:

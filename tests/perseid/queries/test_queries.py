@@ -155,7 +155,7 @@ def test_tokens_and_seconds_by_stage_add_up_the_shards(store: Store, write: Writ
 def test_disagreements_are_wrong_answers_that_the_ppm_likes(store: Store, write: Writer) -> None:
     found = run_query(store, "disagreements")
     assert rows(found, "round", "seen_in", "problem_id", "name", "score", "answer", "gold") == [
-        (1, "evaluation", "h1", "policy sample 0", 0.9, "4", "3"),
+        (1, "evaluation", "h1", "policy sampled 0", 0.9, "4", "3"),
         (2, "search", "p3", "0.2", 0.8, "7", "6"),
     ]
     assert run_query(store, "disagreements", {"threshold": 0.0}).height == 3

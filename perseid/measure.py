@@ -1,0 +1,154 @@
+"""What the answers to the held-out problems prove: the table `metrics`.
+
+A metric's name says how was answered and what is said of it, `<decoding>_<statistic>`, so no two can share a name:
+
+| statistic | of one problem |
+|---|---|
+| pass@1 | whether the answer is right; of several samples the share that is |
+| pass@k, maj@k, ppm_best@k | of k samples: one is right; the vote is; the one that the PPM scores highest is |
+| tokens | generated for it |
+| refused | whether the engine refused to answer, in part at least |
+| untold | whether the grader could not tell of an answer |
+| delta_previous, delta_control | pass@1 less that of the round before, of the control: over the problems both have |
+
+`mcts_pass@1` and `matched_pass@1` look at the one answer that is picked, alike for both: by the PPM where there is one,
+else by vote. Every problem that was asked counts. What was refused, cut or ended in an error is not right. An answer
+of which the grader cannot tell is neither right nor wrong: where it decides a problem's score, the problem is left out
+of that metric (`n` says how many are in), and `untold` says how many problems have one. So a share with many untold
+speaks of the others alone. Intervals are percentile bootstraps over problems (`perseid.metrics`).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from perseid import experiment, metrics, tables
+
+Score = Callable[[pl.DataFrame], float]  # of one problem's rows, in order of `sample`
+Scores = dict[tuple[str, str], dict[str, float]]  # (arm, metric) -> problem_id -> score
+PARTS = ("all", "seen", "new_wording", "new_composition")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What `measure` reads beside the round's own answers; each may be missing (round 0 has none)."""
+
+    previous: pl.DataFrame | None = None  # the `evaluations` of the round before
+    pair_scores: pl.DataFrame | None = None
+    soundness: pl.DataFrame | None = None
+
+
+def measure(
+    evaluations: pl.DataFrame, problems: pl.DataFrame, settings: experiment.Evaluation, seed: int, evidence: Evidence
+) -> pl.DataFrame:
+    """The table `metrics`: each metric by arm and part of the held-out set, with its interval and n."""
+    guided = evidence.pair_scores is not None or bool(evaluations["ppm"].is_not_null().any())
+    wanted = _statistics(settings.samples, guided)
+    now = _each_problem(evaluations, wanted)
+    before = _each_problem(evidence.previous, {"greedy": wanted["greedy"]}) if evidence.previous is not None else {}
+    scores = now | _differences(now, before)
+    part_of = dict(problems.select("problem_id", "part").iter_rows())
+    found = []
+    for part in PARTS:
+        for key, each in scores.items():
+            values = [score for problem_id, score in each.items() if part in ("all", part_of[problem_id])]
+            if values:
+                found.append((*key, part, *_estimate(values, settings, seed)))
+    found += [("policy", name, "all", *_estimate(values, settings, seed)) for name, values in _others(evidence)]
+    return tables.frame("metrics", found)
+
+
+def unsound(soundness: pl.DataFrame) -> pl.Series:
+    """Whether a verified program is wrong on a fresh instance, by row; null where the grader cannot tell."""
+    wrong = pl.col("right") + pl.col("untold") < pl.col("fresh")
+    return soundness.select(unsound=pl.when(wrong).then(True).when(pl.col("untold") == 0).then(False)).to_series()
+
+
+def _statistics(k: int, guided: bool) -> dict[str, dict[str, Score]]:
+    """Decoding -> statistic -> how it is computed."""
+    sampled: dict[str, Score] = {"pass@1": _pass_at(1), f"pass@{k}": _pass_at(k), f"maj@{k}": _vote}
+    return {
+        "greedy": {"pass@1": _first},
+        "sampled": sampled | ({f"ppm_best@{k}": _best} if guided else {}),
+        "mcts": {"pass@1": _first},
+        "matched": {"pass@1": _best if guided else _vote},
+    }
+
+
+def _each_problem(rows: pl.DataFrame, wanted: dict[str, dict[str, Score]]) -> Scores:
+    found: Scores = {}
+    ordered = rows.sort("arm", "decoding", "problem_id", "sample")
+    for (arm, decoding, problem_id), group in ordered.group_by("arm", "decoding", "problem_id", maintain_order=True):
+        told = {name: _told(score, group) for name, score in wanted.get(str(decoding), {}).items()}
+        for name, value in (told | _counts(group)).items():
+            if value is not None:
+                found.setdefault((str(arm), f"{decoding}_{name}"), {})[str(problem_id)] = value
+    return found
+
+
+def _told(score: Score, group: pl.DataFrame) -> float | None:
+    """The score, if it is the same whatever the verdicts that could not be told would have been."""
+    if group["correct"].null_count() == 0:
+        return score(group)
+    low, high = (score(group.with_columns(pl.col("correct").fill_null(verdict))) for verdict in (False, True))
+    return low if low == high else None
+
+
+def _counts(group: pl.DataFrame) -> dict[str, float]:
+    return {
+        "tokens": float(group["tokens"].sum()),
+        "refused": float((group["status"] == "refused").any()),
+        "untold": float(group["correct"].null_count() > 0),
+    }
+
+
+def _first(group: pl.DataFrame) -> float:
+    return float(group["correct"][0])
+
+
+def _pass_at(k: int) -> Score:
+    return lambda group: metrics.pass_at_k(group.height, int(group["correct"].sum()), k)
+
+
+def _vote(group: pl.DataFrame) -> float:
+    return metrics.majority(group["answer"].to_list(), group["correct"].to_list())
+
+
+def _best(group: pl.DataFrame) -> float:
+    return metrics.best_of(group["ppm"].to_list(), group["correct"].to_list(), group["answer"].to_list())
+
+
+def _differences(now: Scores, before: Scores) -> Scores:
+    """Paired differences of greedy pass@1 over the problems of which both sides can be told."""
+    mine = now.get(("policy", "greedy_pass@1"), {})
+    others = {
+        "previous": before.get(("policy", "greedy_pass@1"), {}),
+        "control": now.get(("control", "greedy_pass@1"), {}),
+    }
+    return {
+        ("policy", f"greedy_delta_{name}"): {p: score - other[p] for p, score in mine.items() if p in other}
+        for name, other in others.items()
+    }
+
+
+def _others(evidence: Evidence) -> Iterator[tuple[str, list[float]]]:
+    """Metrics over other things than held-out problems: held-out pairs, verified trajectories."""
+    if evidence.pair_scores is not None:
+        held_out = evidence.pair_scores.filter(pl.col("split") == "held_out")
+        if held_out.height:
+            yield "ppm_pair_accuracy", (held_out["score_chosen"] > held_out["score_rejected"]).cast(float).to_list()
+    if evidence.soundness is not None:
+        told = unsound(evidence.soundness).drop_nulls().cast(float).to_list()
+        if told:
+            yield "verified_but_wrong", told
+        if evidence.soundness.height:
+            yield "verified_untold", (evidence.soundness["untold"] > 0).cast(float).to_list()
+
+
+def _estimate(scores: list[float], settings: experiment.Evaluation, seed: int) -> tuple[Any, ...]:
+    samples, confidence = settings.bootstrap_samples, settings.confidence
+    found = metrics.bootstrap(np.array(scores), seed=seed, samples=samples, confidence=confidence)
+    return found.value, found.low, found.high, found.n

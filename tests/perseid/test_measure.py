@@ -1,0 +1,181 @@
+"""What answers prove; each number by hand."""
+
+import polars as pl
+import pytest
+
+from perseid import tables
+from perseid.experiment import Evaluation
+from perseid.measure import Evidence, measure, unsound
+
+SETTINGS = Evaluation(samples=2, bootstrap_samples=100)
+ASKED = pl.DataFrame({"problem_id": ["p1", "p2"], "part": ["seen", "new_wording"]})
+Answer = tuple[str, str, str, int, str | None, bool | None, float | None]
+
+
+def answers(*rows: Answer) -> pl.DataFrame:
+    """Rows of `evaluations`, 10 tokens each; without an answer they are refused."""
+    filled = [
+        (name, arm, way, number, "refused" if answer is None else "answer", answer, right, 10, ppm)
+        for name, arm, way, number, answer, right, ppm in rows
+    ]
+    return tables.validate("evaluations", tables.frame("evaluations", filled))
+
+
+ANSWERS = answers(
+    ("p1", "policy", "greedy", 0, "1", True, None),
+    ("p2", "policy", "greedy", 0, "2", True, None),
+    ("p1", "control", "greedy", 0, "0", False, None),
+    ("p2", "control", "greedy", 0, "2", True, None),
+    ("p1", "policy", "sampled", 0, "1", True, 0.9),
+    ("p1", "policy", "sampled", 1, "0", False, 0.1),
+    ("p2", "policy", "sampled", 0, "2", True, -0.5),
+    ("p2", "policy", "sampled", 1, "3", False, 0.5),
+)
+
+
+def measured(
+    evidence: Evidence, rows: pl.DataFrame = ANSWERS, settings: Evaluation = SETTINGS
+) -> dict[tuple[str, str, str], tuple[float, int]]:
+    table = tables.validate("metrics", measure(rows, ASKED, settings, 0, evidence))
+    return {(arm, metric, part): (value, n) for arm, metric, part, value, _, _, n in table.iter_rows()}
+
+
+def whole(*rows: Answer, settings: Evaluation = SETTINGS) -> dict[str, tuple[float, int]]:
+    """The policy's metrics over all problems, those that are 0 left out."""
+    found = measured(Evidence(), answers(*rows), settings)
+    return {name: score for (arm, name, part), score in found.items() if (arm, part) == ("policy", "all") and score[0]}
+
+
+def test_every_metric_by_hand() -> None:
+    before = answers(("p1", "policy", "greedy", 0, None, False, None), ("p2", "policy", "greedy", 0, "2", True, None))
+    scores = pl.DataFrame(
+        {"split": ["held_out"] * 2 + ["train"], "score_chosen": [1.0, 0, 0], "score_rejected": [0.0, 1, 1]}
+    )
+    sound = pl.DataFrame(
+        {"trajectory_id": ["a", "b", "c", "d"], "fresh": [3] * 4, "right": [3, 2, 2, 0], "untold": [0, 0, 1, 1]}
+    )
+    found = measured(Evidence(before, scores, sound))
+    assert {(arm, metric): score for (arm, metric, part), score in found.items() if part == "all"} == {
+        ("policy", "greedy_pass@1"): (1.0, 2),
+        ("policy", "greedy_tokens"): (10.0, 2),
+        ("policy", "greedy_refused"): (0.0, 2),
+        ("policy", "greedy_untold"): (0.0, 2),
+        ("policy", "greedy_delta_previous"): (0.5, 2),
+        ("policy", "greedy_delta_control"): (0.5, 2),
+        ("policy", "sampled_pass@1"): (0.5, 2),
+        ("policy", "sampled_pass@2"): (1.0, 2),
+        ("policy", "sampled_maj@2"): (0.5, 2),
+        ("policy", "sampled_ppm_best@2"): (0.5, 2),
+        ("policy", "sampled_tokens"): (20.0, 2),
+        ("policy", "sampled_refused"): (0.0, 2),
+        ("policy", "sampled_untold"): (0.0, 2),
+        ("policy", "ppm_pair_accuracy"): (0.5, 2),
+        ("policy", "verified_but_wrong"): (2 / 3, 3),
+        ("policy", "verified_untold"): (0.5, 4),
+        ("control", "greedy_pass@1"): (0.5, 2),
+        ("control", "greedy_tokens"): (10.0, 2),
+        ("control", "greedy_refused"): (0.0, 2),
+        ("control", "greedy_untold"): (0.0, 2),
+    }
+    assert found["policy", "greedy_delta_control", "new_wording"] == (0.0, 1)
+    assert found["control", "greedy_pass@1", "seen"] == (0.0, 1)
+
+
+def test_what_was_not_measured_has_no_row() -> None:
+    metrics = {metric for _, metric, _ in measured(Evidence())}
+    assert not metrics & {"greedy_delta_previous", "ppm_pair_accuracy", "verified_but_wrong", "mcts_pass@1"}
+
+
+def test_one_sample_is_no_greedy_answer() -> None:
+    found = whole(
+        ("p1", "policy", "greedy", 0, "1", True, None),
+        ("p1", "policy", "sampled", 0, "0", False, None),
+        ("p2", "policy", "greedy", 0, "2", True, None),
+        ("p2", "policy", "sampled", 0, "2", True, None),
+        settings=SETTINGS.model_copy(update={"samples": 1}),
+    )
+    assert (found["greedy_pass@1"], found["sampled_pass@1"]) == ((1.0, 2), (0.5, 2))
+
+
+def test_the_search_s_answer_and_the_pick_of_the_samples_have_names_of_their_own() -> None:
+    found = whole(
+        ("p1", "policy", "mcts", 0, "1", True, None),
+        *(("p1", "policy", "matched", n, answer, answer == "1", None) for n, answer in enumerate(["2", "1", "2"])),
+    )
+    assert found == {"mcts_pass@1": (1.0, 1), "mcts_tokens": (10.0, 1), "matched_tokens": (30.0, 1)}
+
+
+def test_a_refused_problem_is_in_every_denominator_and_counted() -> None:
+    found = whole(
+        ("p1", "policy", "greedy", 0, "1", True, None),
+        ("p2", "policy", "greedy", 0, None, False, None),
+        ("p1", "policy", "sampled", 0, "1", True, None),
+        ("p1", "policy", "sampled", 1, None, False, None),
+        ("p2", "policy", "sampled", 0, None, False, None),
+        ("p2", "policy", "sampled", 1, None, False, None),
+        ("p1", "policy", "mcts", 0, "1", True, None),
+        ("p2", "policy", "mcts", 0, None, False, None),
+        ("p1", "policy", "matched", 0, "1", True, None),
+        ("p2", "policy", "matched", 0, None, False, None),
+    )
+    assert {name: score for name, score in found.items() if "tokens" not in name} == {
+        "greedy_pass@1": (0.5, 2),
+        "greedy_refused": (0.5, 2),
+        "sampled_pass@1": (0.25, 2),
+        "sampled_pass@2": (0.5, 2),
+        "sampled_maj@2": (0.5, 2),
+        "sampled_refused": (1.0, 2),
+        "mcts_pass@1": (0.5, 2),
+        "mcts_refused": (0.5, 2),
+        "matched_pass@1": (0.5, 2),
+        "matched_refused": (0.5, 2),
+    }
+
+
+def test_what_cannot_be_told_is_left_out_where_it_decides_and_counted() -> None:
+    found = whole(
+        ("p1", "policy", "greedy", 0, "1", None, None),
+        ("p2", "policy", "greedy", 0, "2", True, None),
+        ("p1", "policy", "sampled", 0, "1", True, 0.9),
+        ("p1", "policy", "sampled", 1, "x", None, 0.1),
+        ("p2", "policy", "sampled", 0, "2", True, 0.5),
+        ("p2", "policy", "sampled", 1, "2", True, 0.1),
+    )
+    assert {name: score for name, score in found.items() if "tokens" not in name} == {
+        "greedy_pass@1": (1.0, 1),
+        "greedy_untold": (0.5, 2),
+        "sampled_pass@1": (1.0, 1),
+        "sampled_pass@2": (1.0, 2),
+        "sampled_maj@2": (1.0, 1),
+        "sampled_ppm_best@2": (1.0, 2),
+        "sampled_untold": (0.5, 2),
+    }
+
+
+def test_differences_are_over_the_problems_that_both_sides_have_and_can_be_told_of() -> None:
+    rows = answers(
+        ("p1", "policy", "greedy", 0, "1", True, None),
+        ("p1", "control", "greedy", 0, "1", None, None),
+        ("p2", "policy", "greedy", 0, "2", True, None),
+        ("p2", "control", "greedy", 0, "0", False, None),
+    )
+    found = measured(Evidence(previous=answers(("p1", "policy", "greedy", 0, "0", False, None))), rows)
+    assert found["policy", "greedy_delta_control", "all"] == (1.0, 1)
+    assert found["policy", "greedy_delta_previous", "all"] == (1.0, 1)
+    assert ("policy", "greedy_delta_previous", "new_wording") not in found
+
+
+def test_a_ppm_that_scored_nothing_picks_nothing() -> None:
+    scores = pl.DataFrame({"split": ["held_out"], "score_chosen": [1.0], "score_rejected": [0.0]})
+    rows = answers(*(("p1", "policy", "sampled", n, None, False, None) for n in range(2)))
+    assert measured(Evidence(pair_scores=scores), rows)["policy", "sampled_ppm_best@2", "all"] == (0.0, 1)
+
+
+def test_a_problem_that_was_not_asked_is_an_error() -> None:
+    with pytest.raises(KeyError, match="p9"):
+        measure(answers(("p9", "policy", "greedy", 0, "1", True, None)), ASKED, SETTINGS, 0, Evidence())
+
+
+def test_a_program_is_unsound_only_where_it_can_be_told() -> None:
+    sound = pl.DataFrame({"fresh": [3, 3, 3, 3], "right": [3, 2, 2, 0], "untold": [0, 0, 1, 2]})
+    assert unsound(sound).to_list() == [False, True, None, True]
