@@ -2,33 +2,26 @@
 
 What is fresh is read from the manifests before each unit, so an input that is re-made byte for byte leaves what follows
 it as it is, an interrupted evolve goes on where it stopped, and a second one does nothing and loads nothing heavy.
-A killed evolve leaves runs that look active: the next one marks them as failed before it starts; and if the kill came
-between an evaluation and the gate, the next one asks the gate.
+A killed evolve leaves runs that look active: the next one marks them as failed before it starts, and catches up with
+what follows a publication (`follow`).
 """
 
 import logging
 import os
-import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-
-import yaml
 
 from assets.freshness import Unit, fresh, units
 from assets.gate import is_settled, settle
 from assets.graph import Graph, of_rounds, unroll
-from assets.registry import catch_up
 from assets.work import Report, Reporter
-from orchestration import signals
+from orchestration import follow, signals
+from orchestration.instance import bury_dead_runs, open_instance, run_tags
 from orchestration.places import Places
 from orchestration.tracking import tracking_of
 from perseid.artifacts import Manifest, Store
-from perseid.artifacts.addresses import plain
-from perseid.artifacts.disk import replace_file
 from perseid.errors import UserError
 from perseid.experiment import Experiment
 
@@ -77,7 +70,7 @@ def evolve(experiment: Experiment, places: Places, show: Show, rounds: int | Non
                 settle(store, experiment, manifest, tracking_of(places))
             made += stale
             show.ended(unit, manifest, stale)
-    catch_up(store, experiment, tracking_of(places))
+        follow.catch_up(experiment, places, tracking_of(places), runs.dagster)
     return Evolved(made, len(wanted) - made)
 
 
@@ -106,6 +99,13 @@ class Runs:
         self.instance: dg.DagsterInstance | None = None
         self.job: dg.JobDefinition | None = None
 
+    def dagster(self) -> "dg.DagsterInstance":
+        """The instance, without what dead runs of this experiment left in it."""
+        if self.instance is None:
+            self.instance = open_instance(self.places)
+            bury_dead_runs(self.instance, self.experiment.name)
+        return self.instance
+
     def __enter__(self) -> "Runs":
         return self
 
@@ -116,9 +116,8 @@ class Runs:
     def make(self, unit: Unit) -> None:
         from assets.factory import asset_key
 
-        instance, job = self._opened()
-        job.execute_in_process(
-            instance=instance,
+        self._job().execute_in_process(
+            instance=self.dagster(),
             asset_selection=[asset_key(unit.node.key)],
             partition_key=unit.shard,
             run_config=QUIET,
@@ -126,68 +125,16 @@ class Runs:
             raise_on_error=True,
         )
 
-    def _opened(self) -> "tuple[dg.DagsterInstance, dg.JobDefinition]":
-        if self.instance is None or self.job is None:
-            import dagster as dg
-
+    def _job(self) -> "dg.JobDefinition":
+        if self.job is None:
             from orchestration.code_location import definitions
             from orchestration.resources import resources
 
-            create_instance(self.places)
-            self.instance = dg.DagsterInstance.from_config(str(plain(self.places.dagster)), own_settings(self.places))
-            bury_dead_runs(self.instance, self.experiment.name)
+            follow.forget(self.places, self.experiment.name)
             provided = resources(self.places, self.reporter)
             defs = definitions([self.experiment], provided, self.places)
             self.job = defs.resolve_implicit_global_asset_job_def()
-        return self.instance, self.job
-
-
-def create_instance(places: Places) -> None:
-    """Make the instance's databases in another folder first: a kill amid that would leave some that none can open."""
-    import dagster as dg
-
-    if (places.dagster / "history").exists():
-        return
-    with tempfile.TemporaryDirectory(dir=places.dagster, prefix=".tmp-") as folder:
-        replace_file(Path(folder) / "dagster.yaml", (places.dagster / "dagster.yaml").read_bytes())
-        with dg.DagsterInstance.from_config(str(plain(Path(folder)))) as instance:
-            instance.get_runs(limit=1)
-            instance.all_asset_keys()
-            instance.all_instigator_state()
-        for name in ("storage", "schedules", "history"):
-            if (made := Path(folder) / name).exists() and not (places.dagster / name).exists():
-                made.rename(places.dagster / name)
-
-
-def own_settings(places: Places) -> str:
-    """The instance's settings without the capture of output, which would take the display; the name of their file.
-
-    It is the same instance: only what this process does with its own output differs from `dagster.yaml`.
-    """
-    settings = yaml.safe_load((places.dagster / "dagster.yaml").read_text()) or {}
-    nowhere = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
-    own = places.dagster / "evolve.yaml"
-    replace_file(own, yaml.safe_dump({**settings, "compute_logs": nowhere}).encode())
-    return own.name
-
-
-def run_tags(experiment: Experiment) -> dict[str, str]:
-    from orchestration.schedules import EVOLVE_TAG, EXPERIMENT_TAG
-
-    # An evolve is its own retry: the daemon of a running UI must not start a second one beside it.
-    own = {EXPERIMENT_TAG: experiment.name, EVOLVE_TAG: f"{socket.gethostname()}:{os.getpid()}"}
-    return {**own, "dagster/max_retries": "0"}
-
-
-def bury_dead_runs(instance: "dg.DagsterInstance", experiment: str) -> None:
-    """Mark as failed what a dead evolve of this experiment left active; its lock is ours, so none of them lives."""
-    import dagster as dg
-
-    from orchestration.schedules import ACTIVE, EVOLVE_TAG, EXPERIMENT_TAG
-
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=ACTIVE, tags={EXPERIMENT_TAG: experiment})):
-        if EVOLVE_TAG in run.tags:
-            instance.report_run_failed(run, "The evolve that made this run ended before it.")
+        return self.job
 
 
 @contextmanager

@@ -13,8 +13,11 @@ import dagster as dg
 from assets.factory import asset_key
 from assets.freshness import Unit, survey, units
 from assets.graph import Graph, unroll
+from orchestration import follow
 from orchestration.places import Places
+from orchestration.tracking import tracking_of
 from perseid.artifacts import Store
+from perseid.errors import UserError
 from perseid.experiment import Experiment
 
 EXPERIMENT_TAG, EVOLVE_TAG = "perseid/experiment", "perseid/evolve"
@@ -40,6 +43,10 @@ def schedule_of(experiment: Experiment, places: Places) -> dg.ScheduleDefinition
     def next_round(context: dg.ScheduleEvaluationContext) -> dg.SkipReason | list[dg.RunRequest]:
         if reason := busy(context.instance, experiment.name, places):
             return dg.SkipReason(reason)
+        try:
+            follow.catch_up(experiment, places, tracking_of(places), lambda: context.instance)
+        except UserError as error:  # what is missing can be started all the same
+            context.log.warning(str(error))
         wanted = next_units(graph, Store(places.root))
         if not wanted:
             last = len(experiment.rounds)

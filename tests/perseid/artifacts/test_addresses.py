@@ -76,7 +76,7 @@ def test_a_root_whose_name_cannot_be_printed_is_refused(tmp_path: Path, name: st
 def test_tracking_and_dagster_lie_inside_a_root_of_any_name(tmp_path: Path, name: str) -> None:
     import dagster as dg
 
-    from orchestration.evolve import create_instance
+    from orchestration.instance import create_instance
 
     places = Places.of(tmp_path / name)
     places.prepare()
