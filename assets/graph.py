@@ -55,7 +55,7 @@ STAGES: dict[str, Stage] = {
         },
     ),
     "verified": Stage(1, lambda e, r: {"method": e.method, "top": e.selection_of(r).top, "seed": e.seed}),
-    "pairs": Stage(1, lambda e, r: {"method": e.method, "pairs": e.selection_of(r).pairs, "seed": e.seed}),
+    "pairs": Stage(2, lambda e, r: {"method": e.method, "pairs": e.selection_of(r).pairs, "seed": e.seed}),
     "policy": Stage(1, _policy_settings),
     "control": Stage(1, _policy_settings),
     "ppm": Stage(2, lambda e, r: {"training": e.training_of(r).ppm, "engine": e.engine, "seed": e.seed}),

@@ -54,7 +54,8 @@ def majority(answers: Sequence[str | None], correct: Sequence[bool], weights: Se
     """
     votes: dict[str, float] = {}
     right: dict[str, bool] = {}
-    for answer, is_right, weight in zip(answers, correct, weights or [1.0] * len(answers), strict=True):
+    weights = [1.0] * len(answers) if weights is None else weights
+    for answer, is_right, weight in zip(answers, correct, weights, strict=True):
         if answer is not None:
             votes[answer] = votes.get(answer, 0.0) + weight
             right[answer] = right.get(answer, False) or is_right
@@ -70,8 +71,11 @@ def best_of(
 ) -> float:
     """Chance that the sample with the highest score is right; ties count with their chance, as in `majority`.
 
-    Samples without a score, or (where `answers` are given) without an answer, are not picked.
+    Samples without a score, or (where `answers` are given) without an answer, are not picked. Raises `ValueError` for a
+    score that is not finite.
     """
+    if not all(math.isfinite(score) for score in scores if score is not None):
+        raise ValueError(f"best of: expected finite scores, found {scores}")
     given = answers if answers is not None else [""] * len(scores)
     rows = [
         (score, is_right)
@@ -89,11 +93,13 @@ def bootstrap(values: npt.ArrayLike, *, seed: int, samples: int = 2000, confiden
     """Mean of `values`, [P], with the percentile interval of the means of `samples` resamples over problems.
 
     No values give a mean and bounds of 0 with n = 0. Equal values give an interval of width 0: with few problems, all
-    right, it is narrower than the truth.
+    right, it is narrower than the truth. Raises `ValueError` for values that are not finite.
     """
     scores = np.asarray(values, dtype=np.float64)
     if scores.ndim != 1:
         raise ValueError(f"bootstrap: expected one value a problem, found shape {scores.shape}")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"bootstrap: expected finite values, found {scores[~np.isfinite(scores)][:3]}")
     if scores.size == 0:
         return Estimate(0.0, 0.0, 0.0, 0)
     means = _resampled_means(scores, seed, samples)

@@ -1,10 +1,11 @@
-"""Preference pairs for the PPM (rStar-Math; spec, section 1.3 and section 8, rows 4 and 10 to 12).
+"""Preference pairs for the PPM (rStar-Math, arXiv 2501.04519, section 3.3).
 
 Step pairs: at a node with right and wrong answers below it, up to 2 children with the highest Q that lead to a right
 answer against up to 2 with the lowest Q that lead to a wrong one (4 when the other side has a single one). A pair
 stays when Q(chosen) > Q(rejected), when the best continuation of the one has a higher mean Q than the worst of the
 other, when the margin of Q and the edit distance of the steps are large enough. Its weight is 1/n over the n pairs of
-its node that stayed. Failed steps are in no pair: they lead to no answer.
+its node that stayed. Failed steps are in no pair: they lead to no answer. Of equal texts only the first in rank counts,
+so a method that keeps every sample makes no pair heavier by it.
 Final pairs (the paper's rule for the answer step): the 2 right trajectories with the highest mean Q against the 2 wrong
 ones with the lowest, whole responses compared; weight 1/n over the problem's.
 Problems are split by the hash of their id, so that no problem is in both parts. What is dropped is counted by reason.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,21 +24,9 @@ from rapidfuzz.distance import Levenshtein
 
 from perseid.experiment import Pairs
 from perseid.search.method import Method
+from perseid.tables import frame
 from perseid.verified import ancestors
 
-PAIRS: Final = {
-    "pair_id": pl.String,
-    "problem_id": pl.String,
-    "kind": pl.String,
-    "split": pl.String,
-    "prompt": pl.String,
-    "chosen": pl.String,
-    "rejected": pl.String,
-    "q_chosen": pl.Float64,
-    "q_rejected": pl.Float64,
-    "weight": pl.Float64,
-}
-PAIR_REJECTS: Final = {"reason": pl.String, "count": pl.Int64}
 REASONS: Final = ("no_contrast", "order", "continuation", "margin", "edit", "duplicate")
 
 
@@ -80,8 +69,7 @@ def build_pairs(
             for pair in pairs:
                 row = _row(problem_id, kind, pair, 1.0 / len(pairs), settings)
                 rejects["duplicate"] += rows.setdefault(row[0], row) is not row
-    counts = pl.DataFrame(sorted(rejects.items()), schema=PAIR_REJECTS, orient="row")
-    return pl.DataFrame(list(rows.values()), schema=PAIRS, orient="row").sort("pair_id", "problem_id"), counts
+    return frame("pairs", rows.values()), frame("pair_rejects", rejects.items())
 
 
 def split_of(problem_id: str, held_out: float) -> str:
@@ -101,11 +89,18 @@ def edges(root: Branch, prompt: str) -> Iterator[tuple[str, Branch]]:
 
 def contrasts(node: Branch, settings: Pairs) -> list[tuple[Branch, Branch]]:
     """The combinations of the best children that lead to right answers and the worst that lead to wrong ones."""
-    right = sorted((c for c in node.children if c.best_right is not None), key=lambda c: -c.q)
-    wrong = sorted((c for c in node.children if c.worst_wrong is not None), key=lambda c: c.q)
+    right = _distinct(sorted((c for c in node.children if c.best_right is not None), key=lambda c: -c.q))
+    wrong = _distinct(sorted((c for c in node.children if c.worst_wrong is not None), key=lambda c: c.q))
     positives = settings.positives * (2 if len(wrong) == 1 else 1)
     negatives = settings.negatives * (2 if len(right) == 1 else 1)
     return [(p, n) for p in right[:positives] for n in wrong[:negatives] if p is not n]
+
+
+def _distinct(ranked: Sequence[Branch]) -> list[Branch]:
+    first: dict[str, Branch] = {}
+    for branch in ranked:
+        first.setdefault(branch.text, branch)
+    return list(first.values())
 
 
 def fault(chosen: Branch, rejected: Branch, settings: Pairs) -> str:
@@ -118,7 +113,7 @@ def fault(chosen: Branch, rejected: Branch, settings: Pairs) -> str:
         return "continuation"
     if chosen.q - rejected.q < settings.margin:
         return "margin"
-    return "edit" if Levenshtein.distance(chosen.text, rejected.text) < settings.min_edit else ""
+    return "edit" if Levenshtein.distance(chosen.text, rejected.text) < max(1, settings.min_edit) else ""
 
 
 def _step_pairs(root: Branch, prompt: str, settings: Pairs, rejects: Counter[str]) -> Iterator[list[_Pair]]:
@@ -135,9 +130,15 @@ def _step_pairs(root: Branch, prompt: str, settings: Pairs, rejects: Counter[str
 
 
 def _final_pairs(answers: list[tuple[str, float, bool]], prompt: str, settings: Pairs) -> list[_Pair]:
-    right = sorted((a for a in answers if a[2]), key=lambda a: (-a[1], a[0]))[: settings.positives]
-    wrong = sorted((a for a in answers if not a[2]), key=lambda a: (a[1], a[0]))[: settings.negatives]
-    return [_Pair(prompt, r, w, q_right, q_wrong) for r, q_right, _ in right for w, q_wrong, _ in wrong]
+    right, wrong = dict[str, float](), dict[str, float]()
+    for response, q, correct in sorted(answers, key=lambda a: (-a[1], a[0])):
+        if correct:
+            right.setdefault(response, q)
+    for response, q, correct in sorted(answers, key=lambda a: (a[1], a[0])):
+        if not correct:
+            wrong.setdefault(response, q)
+    best, worst = list(right.items())[: settings.positives], list(wrong.items())[: settings.negatives]
+    return [_Pair(prompt, r, w, q_right, q_wrong) for r, q_right in best for w, q_wrong in worst if r != w]
 
 
 def _row(problem_id: str, kind: str, pair: _Pair, weight: float, settings: Pairs) -> tuple[Any, ...]:

@@ -2,8 +2,9 @@
 
 Search ran each step on the fast tier; a program enters training only if CPython, running it from its first line, prints
 exactly what the steps printed. What disagrees is dropped and stands in `rejected` with its reason. Of equal programs
-(comments aside) the best ranked stays. Ranking is by mean Q, then minimum Q (spec, section 1.3), and failures are
-filtered before the cut (section 8, row 13), so a problem loses no place to a program that does not hold.
+(comments aside) the best ranked stays. Ranking is by mean Q (rStar-Math, arXiv 2501.04519, section 3.4), then minimum
+Q, and failures are filtered before the cut, so a problem loses no place to a program that does not hold. A trajectory
+of which the grader could not tell is not right, and stands in neither table.
 Does not promise that a program is right on other questions of its family: see `verified_but_wrong` in the evaluation.
 """
 
@@ -12,27 +13,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import polars as pl
 
 from perseid.sandbox import Execution
 from perseid.search.method import Method
 from perseid.search.services import SandboxFailure
-
-VERIFIED: Final = {
-    "trajectory_id": pl.String,
-    "problem_id": pl.String,
-    "family": pl.String,
-    "composition": pl.String,
-    "question": pl.String,
-    "response": pl.String,
-    "answer": pl.String,
-    "mean_q": pl.Float64,
-    "min_q": pl.Float64,
-    "rank": pl.Int64,
-}
-REJECTED: Final = {"trajectory_id": pl.String, "problem_id": pl.String, "reason": pl.String}
+from perseid.tables import frame
 
 
 class Executor(Protocol):
@@ -70,7 +58,7 @@ def verify(
             else:
                 kept[problem_id].append(candidate)
     rows = [_row(c, about[p], rank) for p, chosen in kept.items() for rank, c in enumerate(chosen, 1)]
-    return _frame(VERIFIED, rows), _frame(REJECTED, rejected)
+    return frame("verified", rows), frame("rejected", rejected)
 
 
 def _candidates(
@@ -127,10 +115,6 @@ def _row(candidate: _Candidate, about: dict[str, Any], rank: int) -> tuple[Any, 
     row = candidate.row
     problem = (row["problem_id"], about["family"], about["composition"], about["question"])
     return (row["trajectory_id"], *problem, candidate.response, row["answer"], row["mean_q"], row["min_q"], rank)
-
-
-def _frame(schema: dict[str, Any], rows: list[tuple[Any, ...]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=schema, orient="row").sort(list(schema)[:3])
 
 
 def ancestors(node_id: str) -> list[str]:

@@ -126,3 +126,16 @@ def test_a_confidence_interval_covers_the_truth_about_as_often_as_it_says() -> N
     found = [bootstrap(row, seed=i, samples=500) for i, row in enumerate(draws)]
     covered = sum(one.low <= 0.6 <= one.high for one in found) / len(found)
     assert 0.91 <= covered <= 0.98
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_an_error_and_no_number(value: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        bootstrap([0.5, value], seed=0)
+    with pytest.raises(ValueError, match="finite"):
+        best_of([0.5, value], [True, False])
+
+
+def test_weights_must_be_as_many_as_the_answers() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        majority(["1"], [True], weights=[])

@@ -122,6 +122,24 @@ def test_a_single_child_on_one_side_faces_up_to_twice_as_many() -> None:
     assert faced(right + wrong) == [("r0", "w0"), ("r0", "w1"), ("r1", "w0"), ("r1", "w1")]
 
 
+def test_of_equal_texts_the_first_in_rank_takes_one_place() -> None:
+    right = [branch("r", 0.9, 1.0, None), branch("r", 0.8, 1.0, None), branch("s", 0.7, 1.0, None)]
+    wrong = [branch("w", -0.9, None, -1.0), branch("w", -0.8, None, -1.0)]
+    found = contrasts(Branch("", 0.0, right + wrong), Pairs())
+    assert [(p.text, p.q, n.text, n.q) for p, n in found] == [("r", 0.9, "w", -0.9), ("s", 0.7, "w", -0.9)]
+
+
+def test_equal_responses_make_one_final_pair_and_none_with_themselves() -> None:
+    same = {"0": (0.0, None), "0.1": (1.0, True), "0.2": (0.5, True), "0.3": (-0.5, False), "0.4": (-1.0, False)}
+    tables = grown(same)
+    written = {"0.1": "good", "0.2": "good", "0.3": "bad", "0.4": "good"}
+    tables["texts"] = tables["texts"].with_columns(text=pl.col("node_id").replace_strict(written))
+    pairs, _ = build_pairs(tables, PROBLEMS, METHOD, Pairs(final=True, margin=2.0, min_edit=0))
+    assert pairs.select("kind", "chosen", "rejected", "q_chosen", "q_rejected", "weight").rows() == [
+        ("final", "good", "bad", 1.0, -0.5, 1.0)
+    ]
+
+
 def test_a_pair_must_agree_in_q_and_in_its_continuations() -> None:
     settings = Pairs(margin=0.5, min_edit=3)
     chosen = branch("abcdef", 0.5, 0.4, None)

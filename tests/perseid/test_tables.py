@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from perseid import pairs, tables, verified
+from perseid import tables
 from perseid.search import rows
 
 GOLD = pl.DataFrame({"problem_id": ["a", "b"], "answer": ["1", "2"], "kind": ["number", "text"]})
@@ -37,10 +37,6 @@ def test_the_stages_write_the_columns_that_the_schemas_ask_for() -> None:
         "texts": rows.TEXTS,
         "trajectories": rows.TRAJECTORIES,
         "searches": rows.SEARCHES,
-        "verified": verified.VERIFIED,
-        "rejected": verified.REJECTED,
-        "pairs": pairs.PAIRS,
-        "pair_rejects": pairs.PAIR_REJECTS,
     }
     for name, columns in written.items():
         assert list(tables.columns_of(name).items()) == list(columns.items()), name
