@@ -12,8 +12,8 @@ from assets.work import Made, Work
 from perseid import evaluate
 from perseid.engine import Scorer
 from perseid.measure import Evidence, measure
+from perseid.methods import method_named
 from perseid.sandbox import AsyncSandbox
-from perseid.search import method_named
 
 SHOWN = ("greedy_pass@1", "greedy_delta_previous", "greedy_delta_control")
 

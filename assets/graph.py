@@ -44,7 +44,7 @@ STAGES: dict[str, Stage] = {
         2, lambda e, r: {"problems": e.problems, "pools": pools_of(e), "tools": toolbox_version(), "seed": e.seed}
     ),
     "trajectories": Stage(
-        3,
+        4,
         lambda e, r: {
             "method": e.method,
             "tools": toolbox_version(),

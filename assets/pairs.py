@@ -1,8 +1,8 @@
 """`pairs`: preference pairs of the round's trees, for the PPM."""
 
 from assets.work import Made, Work
+from perseid.methods import method_named
 from perseid.pairs import build_pairs
-from perseid.search import method_named
 
 
 def make(work: Work) -> Made:

@@ -11,8 +11,8 @@ import polars as pl
 
 from assets import plots
 from assets.work import Made, Work
+from perseid.methods import method_named
 from perseid.methods.rstar_math import MARKS
-from perseid.search import method_named
 
 EXAMPLES = {
     "example_id": pl.String,

@@ -1,8 +1,13 @@
 """`trajectories`: one shard of a round's pool, searched. A killed run goes on from the shard's journal.
 
 The shard of a problem is its place in the pool modulo the number of shards, so it depends on nothing else.
+Beside the shard's versions stands a folder of journals, one for each making (a code version, and versions of the
+inputs, gold among them) that was begun. Publishing removes the journal of what is published and no other: who changes
+an experiment and changes it back goes on where they were. One that nobody comes back to stays.
 """
 
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +16,11 @@ import polars as pl
 from assets import plots
 from assets.work import Made, Report, Work
 from perseid.grading import Grader
-from perseid.problems import Gold, Problem, toolbox_version
+from perseid.methods import method_named
+from perseid.problems import Gold, Problem
 from perseid.sandbox import AsyncSandbox
-from perseid.search import Rows, Services, Update, drive, method_named
+from perseid.search import Rows, Services, Update, drive
+from perseid.search.journal import digest_of
 
 
 def make(work: Work) -> Made:
@@ -25,10 +32,10 @@ def make(work: Work) -> Made:
     with work.machines.engine(policy, e.engine) as engine, work.machines.sandbox() as sandbox:
         grader = grader_of(work.read("problems", "gold"))
         runner, live = AsyncSandbox(sandbox), e.engine.live_trees
-        services = Services(engine, scorer, runner, grader, toolbox_version(), live)
+        services = Services(engine, scorer, runner, grader, live)
         settings, rows = search.model_copy(update={"ppm": guided}), Rows()
         counts = Counts(work)
-        drive(pool, method_named(e.method), settings, e.seed, services, rows.add, journal_of(work), counts)
+        drive(pool, method_named(e.method), settings, e.seed, services, rows.add, journals_of(work), counts)
     found = rows.tables()
     for name, frame in found.items():
         work.table(name, frame)
@@ -48,9 +55,21 @@ def grader_of(gold: pl.DataFrame) -> Grader:
     return Grader(Gold(**row) for row in gold.iter_rows(named=True))
 
 
-def journal_of(work: Work) -> Path:
-    """Beside the shard's versions, until one of them is published."""
-    return work.store.root / work.key / ".journal"
+def journals_of(work: Work) -> Path:
+    """The folder for what is made of these inputs by this code; inside, the driver names a journal by its run's key."""
+    beside = work.store.root / work.key / ".journal"
+    if beside.is_file():  # of an earlier release, which had one for all
+        beside.unlink()
+    versions = sorted((key, manifest.version) for key, manifest in work.inputs.items())
+    return beside / digest_of([work.plan.node.code_version, *(f"{key} {version}" for key, version in versions)])
+
+
+def forget_journals(work: Work) -> None:
+    """What they were kept for is published: nothing goes on from them any more."""
+    journals = journals_of(work)
+    shutil.rmtree(journals, ignore_errors=True)
+    with suppress(OSError):  # others are begun
+        journals.parent.rmdir()
 
 
 @dataclass
@@ -78,6 +97,7 @@ def summary(found: dict[str, pl.DataFrame], problems: pl.DataFrame, counts: Upda
             "tokens": tokens,
             "merged samples": float(searches["merged"].sum()),
             "refused samples": float(searches["refused"].sum()),
+            "answers without a verdict": float(searches["untold"].sum()),
             "executions": counts.executions,
             "executions reused": counts.reused,
         },

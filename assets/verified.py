@@ -6,7 +6,7 @@ Reads every shard and records which version of each: Dagster itself keeps one ev
 import polars as pl
 
 from assets.work import Made, Work
-from perseid.search import method_named
+from perseid.methods import method_named
 from perseid.verified import verify
 
 

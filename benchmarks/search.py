@@ -94,13 +94,13 @@ def utilisation(count: int) -> None:
         report(f"search.utilisation / {driver}", ratio, "x", goal, driver="perseid", engine="fixed_latency")
 
 
-def instant(count: int, live_trees: int, journal: Path | None = None) -> tuple[Sizes, float]:
+def instant(count: int, live_trees: int, journals: Path | None = None) -> tuple[Sizes, float]:
     """A search whose services answer at once: what is left is kernel, driver and journal. CPU seconds."""
     asked, sizes = problems(count), Sizes()
     engine = ScriptedEngine(RULE, concurrency=256)
     given = services(engine, asked, 0.0, live_trees)
     started = time.process_time()
-    run_virtual(driving(asked, METHOD, SETTINGS, 0, given, sizes, journal))
+    run_virtual(driving(asked, METHOD, SETTINGS, 0, given, sizes, journals))
     return sizes, time.process_time() - started
 
 
@@ -163,9 +163,9 @@ class TimedJournal:
 def journal_instant(count: int) -> None:
     """The journal against a search that costs nothing else: an upper bound of its share, and how fast it replays."""
     with tempfile.TemporaryDirectory() as folder, TimedJournal() as timed:
-        sizes, search_s = instant(count, count, Path(folder) / "journal")
-        num_bytes = (Path(folder) / "journal").stat().st_size
-        _, replay_s = instant(count, count, Path(folder) / "journal")
+        sizes, search_s = instant(count, count, Path(folder))
+        [num_bytes] = [journal.stat().st_size for journal in Path(folder).iterdir()]
+        _, replay_s = instant(count, count, Path(folder))
     facts = {"driver": "perseid", "engine": "instant", "model": "scripted", "nodes": sizes.nodes}
     report("journal.bytes_per_node", num_bytes / sizes.nodes, "bytes", **facts)
     report("journal.overhead", 100 * timed.seconds / search_s, "%", **facts)

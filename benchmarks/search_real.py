@@ -144,23 +144,22 @@ class Trees(Sizes):
         self.texts[tree.problem_id] = tuple(node.text for node in tree.nodes)
 
 
-def searched(task: Task, engine: Engine, journal: Path | None = None) -> tuple[Trees, float]:
+def searched(task: Task, engine: Engine, journals: Path | None = None) -> tuple[Trees, float]:
     """The trees and wall seconds."""
     sizes = Trees()
     with Sandbox(workers=2, prelude=toolbox_source()) as sandbox:
         services = Services(engine, None, AsyncSandbox(sandbox), task.grader)
         started = time.perf_counter()
-        drive(task.problems, task.method, task.settings, 0, services, sizes, journal)
+        drive(task.problems, task.method, task.settings, 0, services, sizes, journals)
         return sizes, time.perf_counter() - started
 
 
 def journaled(task: Task, engine: Engine) -> tuple[Trees, float]:
     """A search with its journal: what that costs, and how fast it replays."""
     with tempfile.TemporaryDirectory() as folder, TimedJournal() as timed:
-        path = Path(folder) / "journal"
-        sizes, search_s = searched(task, engine, path)
-        spent_s, num_bytes = timed.seconds, path.stat().st_size
-        _, replay_s = searched(task, engine, path)
+        sizes, search_s = searched(task, engine, Path(folder))
+        spent_s, [num_bytes] = timed.seconds, [journal.stat().st_size for journal in Path(folder).iterdir()]
+        _, replay_s = searched(task, engine, Path(folder))
     facts = {"driver": "perseid", "engine": task.engine.kind, "model": task.model, "nodes": sizes.nodes}
     report("journal.overhead", 100 * spent_s / search_s, "%", "< 3", **facts)
     report("journal.bytes_per_node", num_bytes / sizes.nodes, "bytes", **facts)

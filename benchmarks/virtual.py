@@ -110,6 +110,8 @@ class FixedLatencyEngine:
 class FixedLatencyRunner:
     """`program_s` 0 answers at once. What a program prints is a function of its text."""
 
+    version = "fixed latency"
+
     def __init__(self, workers: int = 2, program_s: float = 0.03) -> None:
         self.workers, self.program_s, self.ran = workers, program_s, 0
         self._free = [0.0] * workers

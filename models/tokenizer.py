@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-PAD = "<|pad|>"
+from perseid.methods.rstar_math import PAD
 
 
 def train_tokenizer(texts: Sequence[str], vocab_size: int, delimiters: Sequence[str]) -> PreTrainedTokenizerFast:

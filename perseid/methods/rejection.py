@@ -15,7 +15,7 @@ from typing import Final
 
 from perseid.engine import Completion, Sampling
 from perseid.experiment import Search
-from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, QUESTION, STEPS, RStarMath
+from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, RStarMath, is_marked
 from perseid.search.method import Standing, Step
 from perseid.search.tree import Stats
 
@@ -44,8 +44,9 @@ class Rejection(RStarMath):
     def parse(self, completion: Completion) -> Step:
         steps = completion.text.split(END_OF_STEP)
         code = self.code_of(completion.text)
-        whole = completion.stop == END_OF_ANSWER and not any(mark in code for mark in (QUESTION, STEPS))
-        parsed = whole and all(self.program_key(step) for step in steps)
+        parsed = completion.stop == END_OF_ANSWER and all(
+            self.program_key(step) and not is_marked(step) for step in steps
+        )
         return Step(completion.text + completion.stop, code, True, completion.num_tokens, parsed, len(steps))
 
     def keep(self, steps: Sequence[Step], known: Sequence[Step], settings: Search) -> list[Step]:

@@ -1,4 +1,4 @@
-"""rStar-Math (arXiv 2501.04519; spec, sections 1.2, 1.3 and 8): MCTS over steps that are code and are run as made.
+"""rStar-Math (arXiv 2501.04519, section 3): MCTS over steps that are code and are run as made.
 
 Terminal-guided when the settings have no PPM: an answer is worth +1 or -1, interior nodes start at 0. PPM-augmented:
 an interior node starts from its PPM score, counted as one visit. Inference (nothing graded): an answer is worth its
@@ -6,8 +6,9 @@ PPM score, or 0 without a PPM, where the most frequent answer wins.
 
 The parity preset (`unvisited: zero`, `tie: first`) does as the released code. The default departs from it where that
 code starves the search, and only there:
-- an unvisited child comes first (spec, section 8, row 2), and ties are drawn by seed (row 3);
-- siblings with equal code are one child, whatever their comments say; the released code compares the text;
+- an unvisited child comes first, and ties are drawn by seed;
+- siblings with equal code are one child, whatever their comments say; the released code compares the text. What is a
+  comment is for Python's tokenizer to say: a `#` inside a string is none;
 - an answer among the samples does not drop the others. With one-line answer steps that rule would keep a single
   reader-function pair a level and end the exploration that the method is for;
 - an exhausted subtree closes its parent at once and costs no rollout, and while a problem is unsolved an exhausted
@@ -16,7 +17,10 @@ code starves the search, and only there:
 
 from __future__ import annotations
 
+import io
 import math
+import re
+import tokenize
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,13 +36,16 @@ QUESTION: Final = "<|question|>"
 STEPS: Final = "<|steps|>"
 END_OF_STEP: Final = "<|end_of_step|>"
 END_OF_ANSWER: Final = "<|end_of_answer|>"
-MARKS: Final = (QUESTION, STEPS, END_OF_STEP, END_OF_ANSWER)
+MARKS: Final = (QUESTION, STEPS, END_OF_STEP, END_OF_ANSWER)  # special tokens of a tokenizer, the last one ends a text
+PAD: Final = "<|pad|>"  # and the one that fills a batch
+MARK: Final = re.compile(r"<\|[^<>|\s]+\|>")  # these, and what else a tokenizer may have: a step holds none
+UNQUOTED: Final = re.compile(r"[ \n!#%&(->@-\[\]-_a-~]*")  # no quote, no backslash: every # begins a comment
 
 
 @dataclass(frozen=True)
 class RStarMath:
     name: str = "rstar_math"
-    version: str = "1"
+    version: str = "2"
 
     @property
     def key(self) -> str:
@@ -137,15 +144,46 @@ class RStarMath:
 def _code_in(text: str) -> tuple[str, bool]:
     """The code of a step and whether it is any. Remembered: most samples of a node are alike."""
     code = text.strip("\n")
-    marked = "<|" in code and any(mark in code for mark in MARKS)
-    return code, not marked and bool(_without_comments(code))
+    return code, not is_marked(code) and bool(_without_comments(code))
+
+
+def is_marked(text: str) -> bool:
+    """Whether a mark stands in `text`: as a token it would end, open or pad what it stands in."""
+    return "<|" in text and MARK.search(text) is not None
 
 
 @lru_cache(maxsize=10_000)
 def _without_comments(code: str) -> str:
-    """Without lines that hold nothing else. Remembered: the siblings of a node are compared with every new sample."""
-    lines = (line.rstrip() for line in code.splitlines())
-    return "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
+    """Without comments, blank lines and spaces at the ends of lines, where these mean nothing.
+
+    What is not made of Python's tokens stays as it is, and so does what ends a line with a backslash. Remembered: the
+    siblings of a node are compared with every new sample.
+    """
+    if UNQUOTED.fullmatch(code):
+        lines = (line.partition("#")[0].rstrip() for line in code.split("\n"))
+        return "\n".join(line for line in lines if line)
+    code = code.replace("\r\n", "\n").replace("\r", "\n")  # as the compiler does
+    if "\\\n" in code:
+        return code
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(code).readline))
+    except (SyntaxError, tokenize.TokenError):
+        return code
+    return code if any(token.type == tokenize.ERRORTOKEN for token in tokens) else _stripped(code, tokens)
+
+
+def _stripped(code: str, tokens: Sequence[tokenize.TokenInfo]) -> str:
+    """A line whose end is inside a string keeps it, and the line after it. Token rows begin at 1."""
+    lines = code.split("\n")
+    in_string: set[int] = set()
+    for token in tokens:
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+        else:
+            in_string.update(range(token.start[0] - 1, token.end[0] - 1))
+    lines = [line if index in in_string else line.rstrip(" \t\f") for index, line in enumerate(lines)]
+    return "\n".join(line for index, line in enumerate(lines) if line or index in in_string)
 
 
 def is_parity(settings: Search) -> bool:

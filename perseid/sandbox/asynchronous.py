@@ -24,6 +24,11 @@ class AsyncSandbox:
         self._threads = ThreadPoolExecutor(sandbox.workers, thread_name_prefix="perseid-sandbox-async")
         self._calls = 0  # of extend_many, under way
 
+    @property
+    def version(self) -> str:
+        """As `Sandbox.version`."""
+        return self._sandbox.version
+
     async def __aenter__(self) -> AsyncSandbox:
         await asyncio.to_thread(self._sandbox.__enter__)
         return self

@@ -7,6 +7,7 @@ the answer is `sandbox_error`, which is never a verdict about the code.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import queue
 import warnings
@@ -31,6 +32,7 @@ from perseid.sandbox.results import Results
 from perseid.sandbox.slot import Slot
 from perseid.sandbox.worker import Outcome, Program, WorkerConfig, WorkerDied
 
+VERSION: Final = "1"  # raise it when the same program may print or end otherwise than before
 PRELOAD: Final = ("sympy", "mpmath", "numpy")
 _ATTEMPTS: Final = 2
 _RESULT_BYTES: Final = 64 << 20
@@ -70,6 +72,8 @@ class Sandbox:
             warnings.warn("Sandbox: isolation='none', generated code can reach everything its user can", stacklevel=2)
         self.limits = limits
         self.workers = workers
+        decides = repr((VERSION, limits, tier, preload, prelude))
+        self.version = hashlib.sha256(decides.encode()).hexdigest()[:16]  # of what decides how a program ends
         self._isolation = isolation
         self._fast = FastTier(limits, workers, prelude) if tier == "auto" else None
         self._slots = [Slot(WorkerConfig(limits, isolation, prelude, preload)) for _ in range(workers)]

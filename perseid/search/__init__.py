@@ -2,7 +2,7 @@
 
 from perseid.search.driver import drive, run_searches
 from perseid.search.kernel import picked, search
-from perseid.search.method import Method, method_named
+from perseid.search.method import Method
 from perseid.search.rows import Rows, tables
 from perseid.search.services import SandboxFailure, Services, Update
 from perseid.search.tree import Node, Stats, Tree
@@ -17,7 +17,6 @@ __all__ = [
     "Tree",
     "Update",
     "drive",
-    "method_named",
     "picked",
     "run_searches",
     "search",

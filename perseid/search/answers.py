@@ -8,10 +8,10 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from itertools import starmap
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from perseid.engine import Completion
-from perseid.search.requests import Execute, Grade, Outcome, Propose, Request, Score
+from perseid.search.requests import Answers, Execute, Grade, Outcome, Propose, Request, Score
 
 KIND: Final[dict[type[Request], str]] = {Propose: "P", Execute: "E", Score: "S", Grade: "G"}
 ENDED: Final = "X"  # not an answer: the driver ended the tree, and why
@@ -39,21 +39,37 @@ def encoded(request: Request, answers: Sequence[Any]) -> Any:
             columns = [[a.text for a in answers], stops, [a.num_tokens for a in answers]]
             return [*columns, [a.refusal for a in answers]] if any(a.refusal for a in answers) else columns
         case Execute():
-            return [[getattr(a, column) for a in answers] for column in ("status", "stdout", "error", "tier")]
+            return [[getattr(a, column) for a in answers] for column in Outcome._fields]
         case Grade():
-            return [int(a) for a in answers]
+            return [None if a is None else int(a) for a in answers]
     return list(answers)
 
 
-def decoded(request: Request, recorded: Any) -> list[Any]:
-    """The inverse of `encoded`."""
+def decoded(request: Request, recorded: Any) -> Answers:
+    """The inverse of `encoded`. Raises `ValueError` for what are no answers to this request."""
     match request:
-        case Propose(_, _, sampling, _):
-            texts, numbers, *rest = recorded
+        case Propose(_, seeds, sampling, _):
+            texts, numbers, *rest = _columns(recorded, len(seeds), (str, int | str, int, str), least=3)
+            if any(isinstance(n, int) and not 0 <= n < len(sampling.stop) for n in numbers):
+                raise ValueError("a stop string that was not asked for")
             stops = [sampling.stop[n] if isinstance(n, int) else n for n in numbers]
             return list(starmap(Completion, zip(texts, stops, *rest, strict=True)))
-        case Execute():
-            return list(starmap(Outcome, zip(*recorded, strict=True)))
-        case Grade():
-            return [bool(a) for a in recorded]
-    return list(recorded)
+        case Execute(_, _, codes):
+            return list(starmap(Outcome, zip(*_columns(recorded, len(codes), (str,) * 4), strict=True)))
+        case Score(prefixes):
+            return cast(list[float], _columns([recorded], len(prefixes), (float | int,))[0])
+        case Grade(answers):
+            [verdicts] = _columns([recorded], len(answers), (int | None,))
+            return [None if verdict is None else bool(verdict) for verdict in verdicts]
+
+
+def _columns(recorded: Any, count: int, types: Sequence[Any], least: int | None = None) -> list[list[Any]]:
+    """`recorded` if it is a list of columns of these types, `count` long; the last ones may be missing."""
+    if not isinstance(recorded, list) or not (least or len(types)) <= len(recorded) <= len(types):
+        raise ValueError("another number of columns")
+    for column, kind in zip(recorded, types, strict=False):
+        if not isinstance(column, list) or len(column) != count:
+            raise ValueError("another number of answers")
+        if not all(isinstance(value, kind) for value in column):
+            raise ValueError("an answer of another type")
+    return recorded

@@ -16,65 +16,36 @@ from __future__ import annotations
 import asyncio
 import gc
 import heapq
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from perseid.engine import Generate
 from perseid.experiment import Search as Settings
 from perseid.problems.problem import Problem
 from perseid.search import kernel
-from perseid.search.answers import ENDED, KIND, decoded, digest, encoded
-from perseid.search.executions import Executions
-from perseid.search.journal import Entry, Journal, Replay, digest_of
+from perseid.search.answers import ENDED, KIND
+from perseid.search.calls import Calls
+from perseid.search.journal import Journal, digest_of
+from perseid.search.live import Live
 from perseid.search.method import Method
-from perseid.search.requests import Execute, Grade, Propose, Request, Score
+from perseid.search.requests import Answers, Execute, Grade, Propose, Score
 from perseid.search.services import Progress, Services, Update
-from perseid.search.states import States
 from perseid.search.tree import Tree
 
-VERSION: Final = "3"  # part of the journal's key
+VERSION: Final = "4"  # part of the journal's key
 GATHER_S: Final = 0.005  # for which answers are gathered into one record of the journal, while the engine has enough
 Finished = Callable[[Tree], None]
 AHEAD: Final = 4  # sequences asked for at once, by `concurrency`: half of those are done and wait for a longer sibling
-
-
-@dataclass(slots=True, eq=False)
-class _Live:
-    """A tree under way: its generator, what it waits for, and how much it has had."""
-
-    index: int
-    problem: Problem
-    asking: Generator[Request, Any, Tree]
-    request: Request | None = None
-    tree: Tree | None = None
-    proposals: int = 0  # answered
-    served_s: float = 0.0  # in which something worked for it
-
-    def go_on(self, answers: Any) -> None:
-        try:
-            self.request = self.asking.send(answers)
-        except StopIteration as end:
-            self.request, self.tree = None, end.value
-
-    def end(self, why: Any) -> None:
-        """Only at a proposal, where the tree is whole."""
-        try:
-            self.asking.throw(kernel.Stop(why))
-        except StopIteration as end:
-            self.request, self.tree = None, end.value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Call:
     """What came back for some trees, in their order."""
 
-    trees: Sequence[_Live]
-    answers: asyncio.Future[list[list[Any]]]
+    trees: Sequence[Live]
+    answers: asyncio.Future[list[Answers]]
     started_s: float
 
 
@@ -84,12 +55,12 @@ def run_searches(
     settings: Settings,
     seed: int,
     services: Services,
-    journal: Path | str | None = None,
+    journals: Path | str | None = None,
     progress: Progress | None = None,
 ) -> list[Tree]:
     """Search every problem and hold all trees, in the order of `problems`. Else as `drive`."""
     trees: dict[str, Tree] = {}
-    drive(problems, method, settings, seed, services, lambda t: trees.update({t.problem_id: t}), journal, progress)
+    drive(problems, method, settings, seed, services, lambda t: trees.update({t.problem_id: t}), journals, progress)
     return [trees[problem.problem_id] for problem in problems]
 
 
@@ -100,16 +71,17 @@ def drive(
     seed: int,
     services: Services,
     finished: Finished,
-    journal: Path | str | None = None,
+    journals: Path | str | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Search every problem; `finished(tree)` gets each tree as it ends, and nothing else holds it.
 
-    `journal` is a file; an existing one of the same run is replayed first. Raises `SandboxFailure` when the sandbox
-    fails, `EngineFailure` when the engine or scorer does, `UserError` for a journal that is corrupted or cannot be
-    written; interrupted or failed, what was answered is in the journal.
+    `journals` is a folder that holds a journal a run, named by its key (`run_key`); one of the same run is replayed
+    first, others are left alone. Raises `SandboxFailure` when the sandbox fails, `EngineFailure` when the engine or
+    scorer does, `UserError` for a journal that is damaged or cannot be written. Interrupted or failed, what was
+    answered is in the journal.
     """
-    asyncio.run(driving(problems, method, settings, seed, services, finished, journal, progress))
+    asyncio.run(driving(problems, method, settings, seed, services, finished, journals, progress))
 
 
 async def driving(
@@ -119,7 +91,7 @@ async def driving(
     seed: int,
     services: Services,
     finished: Finished,
-    journal: Path | str | None = None,
+    journals: Path | str | None = None,
     progress: Progress | None = None,
 ) -> None:
     """`drive` on the caller's event loop."""
@@ -127,13 +99,13 @@ async def driving(
         raise ValueError("search.ppm: expected a scorer among the services")
     graded = services.grader is not None
 
-    def ask(index: int) -> _Live:
+    def ask(index: int) -> Live:
         problem = problems[index]
-        return _Live(index, problem, kernel.search(problem, method, settings, seed, graded))
+        return Live(index, problem, kernel.search(problem, method, settings, seed, graded))
 
     key = run_key(problems, method, settings, seed, services)
-    with _rare_collections(), nullcontext() if journal is None else Journal(journal, key) as file:
-        await _Driver(len(problems), ask, settings.limit_s, services, finished, file, progress).run()
+    with _rare_collections(), nullcontext() if journals is None else Journal(Path(journals) / key, key) as journal:
+        await _Driver(len(problems), ask, settings.limit_s, services, finished, journal, progress).run()
 
 
 @contextmanager
@@ -148,11 +120,13 @@ def _rare_collections() -> Iterator[None]:
 
 
 def run_key(problems: Sequence[Problem], method: Method, settings: Settings, seed: int, services: Services) -> str:
-    """What makes two runs the same run: weights, settings, problems, method, code, and whether answers are graded."""
+    """What makes two runs the same run: all that decides what is asked and what is answered."""
     scorer = services.scorer.weights if services.scorer is not None else ""
-    versions = (VERSION, kernel.VERSION, method.key, services.version, str(services.grader is not None))
+    grader = services.grader.version if services.grader is not None else ""
+    served = (services.engine.weights, scorer, services.sandbox.version, grader)
     asked = [f"{problem.problem_id}\0{problem.question}" for problem in problems]
-    return digest_of([*versions, str(seed), services.engine.weights, scorer, settings.model_dump_json(), *asked])
+    versions = (VERSION, kernel.VERSION, method.key, settings.model_dump_json(), str(seed))
+    return digest_of([*versions, *served, *asked])
 
 
 class _Driver:
@@ -161,7 +135,7 @@ class _Driver:
     def __init__(
         self,
         total: int,
-        ask: Callable[[int], _Live],
+        ask: Callable[[int], Live],
         limit_s: float,
         services: Services,
         finished: Finished,
@@ -171,17 +145,16 @@ class _Driver:
         self._waiting = map(ask, range(total))
         self._total, self._limit_s, self._services = total, limit_s, services
         self._finished, self._journal, self._progress = finished, journal, progress
-        self._executions = Executions(services.sandbox, States(services.state_bytes))
-        self._proposals: list[tuple[int, int, int, _Live]] = []  # a heap: least advanced first
-        self._scores: list[_Live] = []
+        self._proposals: list[tuple[int, int, int, Live]] = []  # a heap: least advanced first
+        self._scores: list[Live] = []
         self._live = self._done = self._solved = self._tokens = self._in_flight = 0
         self._under_way = dict.fromkeys(KIND, 0)  # calls, by kind
-        self._tasks: set[asyncio.Task[list[list[Any]]]] = set()
+        self._tasks: set[asyncio.Task[list[Answers]]] = set()
         self._arrived: list[_Call] = []
         self._arrival = asyncio.Event()
 
     async def run(self) -> None:
-        with ThreadPoolExecutor(1, thread_name_prefix="perseid-grader") as self._grading:
+        with Calls(self._services) as self._calls:
             try:
                 self._admit()
                 while self._live:
@@ -200,27 +173,12 @@ class _Driver:
         """Start trees while there is room; each goes first through what the journal has of it."""
         while self._live < self._services.live_trees and (live := next(self._waiting, None)) is not None:
             self._live += 1
-            live.go_on(None)
+            live.begin()
             if self._journal is not None:
-                self._replay(live, self._journal.replay(live.index))
+                self._tokens += live.replay(self._journal.replay(live.index))
             self._place(live)
 
-    def _replay(self, live: _Live, recorded: Replay) -> None:
-        while (request := live.request) is not None:
-            if (why := recorded.ends_with(ENDED)) is not None:
-                live.end(why)
-            elif (answers := recorded.next(KIND[type(request)], digest(request))) is not None:
-                self._give(live, decoded(request, answers))
-            else:
-                return
-
-    def _give(self, live: _Live, answers: list[Any]) -> None:
-        if isinstance(live.request, Propose):
-            live.proposals += 1
-            self._tokens += sum(completion.num_tokens for completion in answers)
-        live.go_on(answers)
-
-    def _place(self, live: _Live) -> None:
+    def _place(self, live: Live) -> None:
         """Where a tree waits, by what it asks for; a finished one is handed over and forgotten."""
         match live.request:
             case None:
@@ -233,15 +191,15 @@ class _Driver:
             case Propose() as request:
                 heapq.heappush(self._proposals, (request.rollout, live.proposals, live.index, live))
             case Execute() as request:
-                self._call([live], self._execute(live, request))
+                self._call([live], self._calls.execute(live, request))
             case Score():
                 self._scores.append(live)
             case Grade() as request:
-                self._call([live], self._grade(live, request))
+                self._call([live], self._calls.grade(live, request))
 
-    def _end(self, live: _Live) -> None:
+    def _end(self, live: Live) -> None:
         assert live.tree is not None
-        self._executions.drop(live.index)
+        self._calls.executions.drop(live.index)
         self._live -= 1
         self._done += 1
         self._solved += live.tree.solved
@@ -253,7 +211,7 @@ class _Driver:
         if self._scores and not self._under_way[Score] and not (whole and self._under_way[Execute]):
             batch = sorted(self._scores, key=lambda live: live.index)
             self._scores = []
-            self._call(batch, self._score(batch))
+            self._call(batch, self._calls.score(batch))
         if not whole:
             while self._proposals and self._in_flight < AHEAD * self._services.engine.concurrency:
                 self._propose([heapq.heappop(self._proposals)[-1]])
@@ -261,20 +219,18 @@ class _Driver:
             self._propose(sorted((live for *_, live in self._proposals), key=lambda live: live.index))
             self._proposals = []
 
-    def _propose(self, trees: Sequence[_Live]) -> None:
-        asked = [live.request for live in trees if isinstance(live.request, Propose)]
-        requests = [Generate(r.prompt, seed, r.sampling) for r in asked for seed in r.seeds]
-        self._in_flight += len(requests)
-        self._call(trees, self._generate(requests, [len(r.seeds) for r in asked]))
+    def _propose(self, trees: Sequence[Live]) -> None:
+        self._in_flight += sum(len(live.request.seeds) for live in trees if isinstance(live.request, Propose))
+        self._call(trees, self._calls.propose(trees))
 
-    def _call(self, trees: Sequence[_Live], answers: Coroutine[Any, Any, list[list[Any]]]) -> None:
+    def _call(self, trees: Sequence[Live], answers: Coroutine[None, None, list[Answers]]) -> None:
         loop = asyncio.get_running_loop()
         kind, started_s = type(trees[0].request), loop.time()
         self._under_way[kind] += 1  # type: ignore[index]
         task = loop.create_task(answers)
         self._tasks.add(task)
 
-        def arrived(task: asyncio.Task[list[list[Any]]]) -> None:
+        def arrived(task: asyncio.Task[list[Answers]]) -> None:
             self._tasks.discard(task)
             self._under_way[kind] -= 1  # type: ignore[index]
             if not task.cancelled():
@@ -307,44 +263,15 @@ class _Driver:
             for live, answers in zip(call.trees, call.answers.result(), strict=True)
         ]
         if self._journal is not None:
-            self._journal.append([_entry(live, answers) for live, answers, _ in arrived])
+            self._journal.append([live.entry(answers) for live, answers, _ in arrived])
         for live, answers, took_s in arrived:
             if isinstance(live.request, Propose):
                 self._in_flight -= len(live.request.seeds)
             live.served_s += took_s
-            self._give(live, answers)
+            self._tokens += live.go_on(answers)
             self._place(live)
-
-    async def _generate(self, requests: Sequence[Generate], sizes: Sequence[int]) -> list[list[Any]]:
-        return _split(await self._services.engine.generate(requests), sizes)
-
-    async def _score(self, trees: Sequence[_Live]) -> list[list[Any]]:
-        asked = [live.request.prefixes for live in trees if isinstance(live.request, Score)]
-        assert self._services.scorer is not None
-        scores = await self._services.scorer.score([prefix for prefixes in asked for prefix in prefixes])
-        return _split(scores, [len(prefixes) for prefixes in asked])
-
-    async def _execute(self, live: _Live, request: Execute) -> list[list[Any]]:
-        return [await self._executions.answer(live.index, request)]
-
-    async def _grade(self, live: _Live, request: Grade) -> list[list[Any]]:
-        """On a thread: to compare LaTeX takes long."""
-        assert self._services.grader is not None
-        grade = self._services.grader.grade
-        loop = asyncio.get_running_loop()
-        return [await loop.run_in_executor(self._grading, grade, live.problem.problem_id, request.answers)]
 
     def _report(self) -> None:
         if self._progress is not None:
-            counts = (self._executions.run, self._executions.reused, self._in_flight)
+            counts = (self._calls.executions.run, self._calls.executions.reused, self._in_flight)
             self._progress(Update(self._done, self._total, self._solved, self._tokens, *counts))
-
-
-def _entry(live: _Live, answers: list[Any]) -> Entry:
-    assert live.request is not None
-    return live.index, KIND[type(live.request)], digest(live.request), encoded(live.request, answers)
-
-
-def _split(flat: Sequence[Any], sizes: Sequence[int]) -> list[list[Any]]:
-    answers: Iterator[Any] = iter(flat)
-    return [list(islice(answers, size)) for size in sizes]

@@ -2,6 +2,10 @@
 
 Identical (prefix, program) requests, of any trees and at any time, share one execution; only the outcome is
 remembered, so a node that needs the interpreter's state after a shared one gets it made again when it is expanded.
+
+A step that ran may fail when it is run again, because it looks at the clock or at what else does not repeat. That is
+the program's fault, not the sandbox's: every step after it is an error. One that merely prints something else is not
+noticed here; a program that does not repeat is never verified.
 """
 
 from __future__ import annotations
@@ -51,8 +55,7 @@ class Executions:
         self, tree: int, request: Execute, fresh: Sequence[tuple[str, str, asyncio.Future[Outcome]]]
     ) -> None:
         try:
-            state = self._states.take(tree, request.parent) or await self._rebuilt(request)
-            results = await self._extend([(state, code) for code, _, _ in fresh])
+            results = await self._results(tree, request, [code for code, _, _ in fresh])
         except BaseException:
             for code, _, future in fresh:
                 self._known.pop((request.prefix, code), None)
@@ -63,12 +66,20 @@ class Executions:
             if keep and outcome.status == "ok":
                 self._states.put(tree, keep, after)
 
-    async def _rebuilt(self, request: Execute) -> State:
+    async def _results(self, tree: int, request: Execute, codes: Sequence[str]) -> list[tuple[Outcome, State]]:
+        state = self._states.take(tree, request.parent)
+        if state is None:
+            [(again, state)] = await self._rebuilt(request.prefix)
+            if again.status != "ok":
+                if len(request.prefix) == 1:  # what runs before every first step is ours
+                    raise SandboxFailure(f"the setup does not run: {again.status}: {again.error}")
+                error = f"the steps before it do not repeat: {again.status}: {again.error}"
+                return [(Outcome("error", "", error, again.tier), state) for _ in codes]
+        return await self._extend([(state, code) for code in codes])
+
+    async def _rebuilt(self, prefix: Sequence[str]) -> list[tuple[Outcome, State]]:
         """The parent's state where none is held: the root's, one forgotten, all of them after a replay."""
-        [(outcome, state)] = await self._extend([(State.of(*request.prefix[:-1]), request.prefix[-1])])
-        if outcome.status != "ok":
-            raise SandboxFailure(f"steps that ran no longer do: {outcome.error}")
-        return state
+        return await self._extend([(State.of(*prefix[:-1]), prefix[-1])])
 
     async def _extend(self, pairs: Sequence[tuple[State, str]]) -> list[tuple[Outcome, State]]:
         results = []

@@ -1,28 +1,38 @@
 """Search of one problem as a pure generator: it yields requests, is sent their answers, and returns a tree.
 
-One rollout (rStar-Math, section 3; spec, section 1.2) walks from the root along the selected child and expands every
-node that has no children yet, until nothing is left to select: there is no separate simulation. It holds no engine,
-no clock and no global state, so any driver can run it and a journal can replay it. Assumes that the answers sent are
-those of the request last yielded; knows whether answers are graded, never what the right ones are.
+One rollout (rStar-Math, arXiv 2501.04519, section 3.2) walks from the root along the selected child; every node that
+has no children yet is expanded, and the answers among its children are backed up, until nothing is left to select:
+there is no separate simulation. It holds no engine, no clock and no global state, so any driver can run it and a
+journal can replay it. Assumes that the answers sent are those of the request last yielded; knows whether answers are
+graded, never what the right ones are. An answer of which the grader cannot tell whether it is right is counted
+(`Tree.untold`) and worth nothing: it is no reward, it is not backed up, and search goes on as if it were not there.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from perseid.engine import Completion
 from perseid.experiment import Search as Settings
 from perseid.problems.problem import Problem
 from perseid.search.method import Method, Rated, Standing, Step
-from perseid.search.requests import Execute, Grade, Outcome, Propose, Request, Score, derived_seeds
+from perseid.search.requests import (
+    Asking,
+    Execute,
+    Grade,
+    Outcome,
+    Propose,
+    Score,
+    derived_seeds,
+    execute,
+    grade,
+    propose,
+    score,
+)
 from perseid.search.tree import Ended, Node, Tree, close, path_q, reopen
 
-VERSION = "2"  # part of the journal's key: raise it when the same answers would give another tree
-
-Asking = Generator[Request, Any, None]
+VERSION = "3"  # part of the journal's key: raise it when the same answers would give another tree
 
 
 class Stop(Exception):
@@ -44,9 +54,7 @@ class _Search:
     graded: bool
 
 
-def search(
-    problem: Problem, method: Method, settings: Settings, seed: int, graded: bool = True
-) -> Generator[Request, Any, Tree]:
+def search(problem: Problem, method: Method, settings: Settings, seed: int, graded: bool = True) -> Asking[Tree]:
     """Rollouts until the method has enough or a limit is reached. Without grading (inference) the PPM rewards answers.
 
     A limit of tokens or nodes is looked at before each expansion, so a tree passes it by less than one expansion.
@@ -69,12 +77,18 @@ def picked(tree: Tree, method: Method) -> str | None:
     return method.pick([Rated(node.answer or "", node.stats.q, path_q(node)[0]) for node in tree.answers()])
 
 
-def _rollout(run: _Search, tree: Tree) -> Asking:
-    """Descend, expanding; in a tree that was exhausted every node on the way is sampled again."""
+def _rollout(run: _Search, tree: Tree) -> Asking[None]:
+    """Select, expand, back up, from the root to where nothing is left to select.
+
+    In a tree that was exhausted every node on the way is sampled again.
+    """
     node, again = tree.root, tree.root.stats.status == "exhausted"
     while True:
         if again or not node.children:
-            yield from _expand(run, tree, node)
+            children = yield from _expand(run, tree, node)
+            yield from _score(run, children)
+            yield from _grade(run, tree, children)
+            _back_up(run, children)
         child = _select(run, tree, node, again)
         if child is None:
             close(node, upwards=run.method.closes_upwards(run.settings))
@@ -96,24 +110,15 @@ def _select(run: _Search, tree: Tree, node: Node, again: bool) -> Node | None:
     return choice[run.method.select(node.stats, [child.stats for child in choice], run.settings, draw)]
 
 
-def _expand(run: _Search, tree: Tree, node: Node) -> Asking:
-    """Sample steps, run them, score and grade what ran, back up every answer found."""
+def _expand(run: _Search, tree: Tree, node: Node) -> Asking[list[Node]]:
+    """Sample steps and run them: the new children of `node`, their status known."""
     _within_limits(run.settings, tree)
     steps = yield from _propose(run, tree, node)
     children = _add(run, tree, node, steps)
     yield from _execute(run, tree, node, [child for child in children if child.stats.status == "open"])
-    if run.settings.ppm:
-        yield from _score(run, [child for child in children if child.stats.status in ("open", "answer")])
-    for child in children:
-        run.method.enter(child.stats)
-    answers = [child for child in children if child.stats.status == "answer"]
-    if run.graded and answers:
-        yield from _grade(tree, answers)
-    for child in answers:
-        reward = run.method.reward(child.correct, child.stats.prior)
-        run.method.back_up([above.stats for above in child.lineage()], reward)
     if any(child.stats.status == "open" for child in children):
         reopen(node)
+    return children
 
 
 def _within_limits(settings: Settings, tree: Tree) -> None:
@@ -123,12 +128,13 @@ def _within_limits(settings: Settings, tree: Tree) -> None:
         raise Stop("nodes")
 
 
-def _propose(run: _Search, tree: Tree, node: Node) -> Generator[Request, Any, list[Step]]:
+def _propose(run: _Search, tree: Tree, node: Node) -> Asking[list[Step]]:
     width = run.method.width(_standing(run, tree), run.settings)
     numbers = range(node.samples, node.samples + width)
     seeds = derived_seeds(run.seed, tree.problem_id, node.node_id, numbers)
     prompt = run.method.prompt(run.problem.question, _response(node))
-    completions: Sequence[Completion] = yield Propose(prompt, seeds, run.method.sampling(run.settings), tree.rollouts)
+    sampling = run.method.sampling(run.settings)
+    completions = yield from propose(Propose(prompt, seeds, sampling, tree.rollouts))
     taken = [completion for completion in completions if not completion.refusal]
     node.samples += width
     tree.samples += len(taken)
@@ -157,7 +163,7 @@ def _add(run: _Search, tree: Tree, node: Node, steps: Sequence[Step]) -> list[No
     return children
 
 
-def _execute(run: _Search, tree: Tree, node: Node, children: Sequence[Node]) -> Asking:
+def _execute(run: _Search, tree: Tree, node: Node, children: Sequence[Node]) -> Asking[None]:
     """Run each distinct code once; decide each child's status by the execution's."""
     by_code: dict[str, list[Node]] = {}
     for child in children:
@@ -166,7 +172,7 @@ def _execute(run: _Search, tree: Tree, node: Node, children: Sequence[Node]) -> 
         return
     tree.executions += len(by_code)
     keep = tuple(next((c.node_id for c in same if not c.ends), "") for same in by_code.values())
-    outcomes: Sequence[Outcome] = yield Execute(node.node_id, _ran(run, node), tuple(by_code), keep)
+    outcomes = yield from execute(Execute(node.node_id, _ran(run, node), tuple(by_code), keep))
     for outcome, same in zip(outcomes, by_code.values(), strict=True):
         for child in same:
             _judge(child, outcome, run.settings.errors_threshold)
@@ -184,19 +190,36 @@ def _judge(child: Node, outcome: Outcome, errors_threshold: int) -> None:
         child.answer, child.stats.status = (printed, "answer") if printed else (None, "unparsable")
 
 
-def _score(run: _Search, children: Sequence[Node]) -> Asking:
-    if children:
-        prefixes = tuple(run.method.prompt(run.problem.question, _response(child)) for child in children)
-        scores: Sequence[float] = yield Score(prefixes)
-        for child, score in zip(children, scores, strict=True):
-            child.stats.prior = score
+def _score(run: _Search, children: Sequence[Node]) -> Asking[None]:
+    """The PPM's score of open children and answers, where there is a PPM; then the value each child starts with."""
+    scored = [child for child in children if child.stats.status in ("open", "answer")] if run.settings.ppm else []
+    if scored:
+        prefixes = tuple(run.method.prompt(run.problem.question, _response(child)) for child in scored)
+        scores = yield from score(Score(prefixes))
+        for child, prior in zip(scored, scores, strict=True):
+            child.stats.prior = prior
+    for child in children:
+        run.method.enter(child.stats)
 
 
-def _grade(tree: Tree, children: Sequence[Node]) -> Asking:
-    verdicts: Sequence[bool] = yield Grade(tuple(child.answer or "" for child in children))
-    for child, verdict in zip(children, verdicts, strict=True):
+def _grade(run: _Search, tree: Tree, children: Sequence[Node]) -> Asking[None]:
+    """The verdict on each answer. One that cannot be told leaves it neither right nor wrong."""
+    answers = [child for child in children if child.stats.status == "answer"]
+    if not run.graded or not answers:
+        return
+    verdicts = yield from grade(Grade(tuple(child.answer or "" for child in answers)))
+    for child, verdict in zip(answers, verdicts, strict=True):
         child.correct = verdict
-        tree.solved |= verdict
+        tree.solved |= verdict is True
+        tree.untold += verdict is None
+
+
+def _back_up(run: _Search, children: Sequence[Node]) -> None:
+    """Every answer's reward, along its path to the root. What cannot be told is worth nothing to anybody."""
+    for child in children:
+        if child.stats.status == "answer" and (child.correct is not None or not run.graded):
+            reward = run.method.reward(child.correct, child.stats.prior)
+            run.method.back_up([above.stats for above in child.lineage()], reward)
 
 
 def _response(node: Node) -> str:

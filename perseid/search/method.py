@@ -1,4 +1,4 @@
-"""What a method file supplies to the kernel, and how it is found by name.
+"""What a method file (`perseid/methods`) supplies to the kernel.
 
 A method is prompts, parsing, selection, rewards, back-up and the rule for stopping. It sees problems without answers,
 `Stats` and `Rated`: none of these says which answer is right.
@@ -6,14 +6,11 @@ A method is prompts, parsing, selection, rewards, back-up and the rule for stopp
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
 
 from perseid.engine import Completion, Sampling
-from perseid.errors import UserError
 from perseid.experiment import Search
 from perseid.search.tree import Stats
 
@@ -118,13 +115,3 @@ class Method(Protocol):
     def pick(self, answers: Sequence[Rated]) -> str | None:
         """The answer of a search without gold."""
         ...
-
-
-def method_named(name: str) -> Method:
-    """`METHOD` of `perseid.methods.<name>`. Raises `UserError` listing the methods there are."""
-    import perseid.methods
-
-    known = sorted(module.name for module in pkgutil.iter_modules(perseid.methods.__path__))
-    if name not in known:
-        raise UserError("method", name, f"expected one of {', '.join(known)}")
-    return cast(Method, importlib.import_module(f"perseid.methods.{name}").METHOD)

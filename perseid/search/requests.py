@@ -1,23 +1,26 @@
 """What a search may ask. Each request is answered by a list, in the order of what was asked.
 
-| request | answered by |
-|---|---|
-| Propose | `list[Completion]`, one a seed |
-| Execute | `list[Outcome]`, one a code |
-| Score   | `list[float]`, one a prefix, in [-1, 1] |
-| Grade   | `list[bool]`, one an answer |
+| request | asked by  | answered by |
+|---|---|---|
+| Propose | `propose` | `list[Completion]`, one a seed |
+| Execute | `execute` | `list[Outcome]`, one a code |
+| Score   | `score`   | `list[float]`, one a prefix, in [-1, 1] |
+| Grade   | `grade`   | `list[bool \| None]`, one an answer; None: cannot tell |
 
-No request carries a right answer, and none but `Grade` is answered by who knows one.
+No request carries a right answer, and none but `Grade` is answered by who knows one. Whoever drives a search answers
+a request with the list that stands beside it here; that is all the types below trust.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, TypeVar, cast
 
-from perseid.engine import Sampling
+from perseid.engine import Completion, Sampling
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,6 @@ class Grade:
     answers: tuple[str, ...]
 
 
-Request = Propose | Execute | Score | Grade
-
-
 class Outcome(NamedTuple):
     """What a tree keeps of an execution: nothing that a clock or a machine decides."""
 
@@ -68,6 +68,27 @@ class Outcome(NamedTuple):
     stdout: str
     error: str
     tier: str
+
+
+Request: TypeAlias = Propose | Execute | Score | Grade
+Answers: TypeAlias = list[Completion] | list[Outcome] | list[float] | list[bool | None]
+Asking: TypeAlias = Generator[Request, Answers, T]  # asks, is sent the answers, returns a T
+
+
+def propose(request: Propose) -> Asking[list[Completion]]:
+    return cast(list[Completion], (yield request))
+
+
+def execute(request: Execute) -> Asking[list[Outcome]]:
+    return cast(list[Outcome], (yield request))
+
+
+def score(request: Score) -> Asking[list[float]]:
+    return cast(list[float], (yield request))
+
+
+def grade(request: Grade) -> Asking[list[bool | None]]:
+    return cast(list[bool | None], (yield request))
 
 
 def derived_seeds(seed: int, problem_id: str, node_id: str, samples: Iterable[int | str]) -> tuple[int, ...]:

@@ -2,6 +2,8 @@
 
 Rows are sorted by their first columns and hold nothing of a clock or a machine, so equal trees give equal frames.
 A trajectory is the path to a valid answer, right or wrong. Its text is not repeated: it is the texts along its path.
+An answer that the grader cannot tell of is no trajectory: it is a node without a verdict, and `searches.untold` counts
+it among `searches.answers`.
 """
 
 from __future__ import annotations
@@ -62,6 +64,7 @@ SEARCHES: Final = {
     "merged": pl.Int64,
     "refused": pl.Int64,
     "executions": pl.Int64,
+    "untold": pl.Int64,
 }
 
 
@@ -106,7 +109,7 @@ def tables(trees: Sequence[Tree]) -> dict[str, pl.DataFrame]:
 
 def _frames(trees: Sequence[Tree]) -> dict[str, pl.DataFrame]:
     nodes = [(tree.problem_id, node) for tree in trees for node in tree.nodes]
-    answers = [(tree.problem_id, node) for tree in trees for node in tree.answers()]
+    answers = [(tree.problem_id, node) for tree in trees for node in tree.told()]
     texts = ((p, n.node_id, n.text, n.stdout, n.error) for p, n in nodes if n.parent is not None)
     return {
         "nodes": _frame(NODES, (_node(*node) for node in nodes)),
@@ -138,5 +141,5 @@ def _search(tree: Tree) -> tuple[Any, ...]:
     answers = tree.answers()
     correct = sum(bool(node.correct) for node in answers)
     counts = (tree.rollouts, len(tree.nodes), tree.tokens, len(answers), correct)
-    work = (tree.ended, tree.samples, tree.merged, tree.refused, tree.executions)
+    work = (tree.ended, tree.samples, tree.merged, tree.refused, tree.executions, tree.untold)
     return (tree.problem_id, tree.solved, *counts, tree.difficulty, *work)

@@ -12,17 +12,25 @@ from perseid.search.states import MAX_BYTES
 
 
 class Runner(Protocol):
-    """Runs steps; takes calls at any time. `perseid.sandbox.AsyncSandbox` is one."""
+    """Runs steps; takes calls at any time. `perseid.sandbox.AsyncSandbox` is one.
+
+    version: names what decides how a program ends: prelude, limits, semantics.
+    """
+
+    @property
+    def version(self) -> str: ...
 
     async def extend_many(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]: ...
 
 
 class Judge(Protocol):
-    """Knows the right answers and tells only whether one is right. `perseid.grading.Grader` is one."""
+    """Knows the right answers and tells only whether one is right, or that it cannot. `perseid.grading.Grader` is one.
+
+    version: names what decides a verdict, 16 hex digits: the gold, and how answers are compared with it.
+    """
 
     @property
-    def version(self) -> str:
-        """What decides its verdicts, 16 hex digits."""
+    def version(self) -> str: ...
 
     def grade(self, problem_id: str, answers: Sequence[str]) -> list[bool | None]:
         """None: cannot tell. Never a reward, and not wrong."""
@@ -32,7 +40,6 @@ class Judge(Protocol):
 class Services:
     """`scorer` is needed when the settings say `ppm`; without `grader` the search is inference.
 
-    version: names whatever else decides an answer (the sandbox's prelude, the gold): part of a journal's key.
     live_trees: trees under way at once; the others wait for one to end, which bounds memory.
     state_bytes: how much the interpreter states of open nodes may take.
     """
@@ -41,7 +48,6 @@ class Services:
     scorer: Scorer | None
     sandbox: Runner
     grader: Judge | None
-    version: str = ""
     live_trees: int = 4096
     state_bytes: int = MAX_BYTES
 

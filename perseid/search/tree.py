@@ -48,7 +48,7 @@ class Node:
     tokens: int = 0  # generated for this text alone
     rollout: int = 0  # the rollout that made it, counted from 1
     answer: str | None = None
-    correct: bool | None = None
+    correct: bool | None = None  # None too where the grader cannot tell
     execution: str | None = None  # sandbox status
     tier: str | None = None
     stdout: str = ""
@@ -94,6 +94,7 @@ class Tree:
     merged: int = 0
     refused: int = 0  # samples that the engine would not draw
     executions: int = 0  # distinct programs that were asked for
+    untold: int = 0  # answers of which the grader cannot tell whether they are right
 
     @classmethod
     def of(cls, problem_id: str) -> Tree:
@@ -110,10 +111,14 @@ class Tree:
     def answers(self) -> list[Node]:
         return [node for node in self.nodes if node.stats.status == "answer"]
 
+    def told(self) -> list[Node]:
+        """The answers without those that the grader cannot tell of; where nothing is graded, all of them."""
+        return [node for node in self.answers() if node.correct is not None or not self.untold]
+
     @property
     def difficulty(self) -> Difficulty:
-        """All answers right: easy; some: medium; none (or no answer): hard (spec, section 1.3)."""
-        verdicts = [bool(node.correct) for node in self.answers()]
+        """All answers told right: easy; some: medium; none (or no answer): hard (rStar-Math, section 3.4)."""
+        verdicts = [bool(node.correct) for node in self.told()]
         if not any(verdicts):
             return "hard"
         return "easy" if all(verdicts) else "medium"

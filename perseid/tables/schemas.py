@@ -131,7 +131,7 @@ class Trajectories(Table):
 
 
 class Searches(Table):
-    """One row a problem. easy: all answers right; medium: some; hard: none. The counts are those of a `Tree`."""
+    """One row a problem. easy: all answers told right; medium: some; hard: none. The counts are those of a `Tree`."""
 
     problem_id: str = pa.Field(**Text)
     solved: bool
@@ -146,6 +146,7 @@ class Searches(Table):
     merged: int = pa.Field(ge=0)
     refused: int = pa.Field(ge=0)
     executions: int = pa.Field(ge=0)
+    untold: int = pa.Field(ge=0)
 
     class Config:
         unique = ["problem_id"]

@@ -378,10 +378,10 @@ class World:
     def rule(self, prompt: str, seed: int) -> Completion:
         return Choices(self.module.options)(prompt, seed % 2**63)
 
-    def search(self, engine: Any, journal: Path | None = None) -> dict[str, list[Any]]:
+    def search(self, engine: Any, journals: Path | None = None) -> dict[str, list[Any]]:
         toy = self.module.Toy()
         found = Search(candidates=4, rollouts=8, rollouts_unsolved=4, max_depth=4)
-        trees = run_searches(toy.problems(12), METHOD, found, 7, toy.services(12, engine=engine), journal)
+        trees = run_searches(toy.problems(12), METHOD, found, 7, toy.services(12, engine=engine), journals)
         return {name: frame.rows() for name, frame in tables(trees).items()}
 
 
@@ -405,7 +405,7 @@ def test_a_search_over_servers_that_fail_in_every_way_gives_the_same_trees(
     with ServerEngine(folder, settings(*servers, timeout_s=2.0, patience_s=120.0)) as engine:
         servers[0].later(0.3, servers[0].die)
         servers[0].later(0.8, servers[0].live)
-        assert world.search(engine, tmp_path / "journal") == wanted
+        assert world.search(engine, tmp_path) == wanted
     assert sum(sum(server.fates[failure] for failure in FAILURES) for server in servers) > 10
 
 
@@ -415,7 +415,7 @@ def test_a_search_that_all_servers_left_goes_on_from_its_journal(
     server.rule = world.rule
     server.fate = lambda number: "500" if number > 30 else "answer"
     with ServerEngine(folder, settings(server, patience_s=0.1)) as engine, pytest.raises(EngineFailure):
-        world.search(engine, tmp_path / "journal")
+        world.search(engine, tmp_path)
     server.fate = lambda number: "answer"
     with ServerEngine(folder, settings(server)) as engine:
-        assert world.search(engine, tmp_path / "journal") == world.search(ScriptedEngine(world.rule))
+        assert world.search(engine, tmp_path) == world.search(ScriptedEngine(world.rule))

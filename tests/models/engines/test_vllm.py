@@ -251,18 +251,18 @@ from perseid.experiment import Vllm
 from tests.models.engines.test_vllm import SETTINGS, searched
 
 with VllmEngine(Path({folder!r}), SETTINGS) as engine:
-    searched(engine, Path({journal!r}))
+    searched(engine, Path({journals!r}))
 """
 
 
-def searched(engine: object, journal: Path) -> list[Tree]:
+def searched(engine: object, journals: Path) -> list[Tree]:
     """A search of twelve problems, four samples an expansion."""
     asked = [Problem(f"p{n:02}", "pool", 1, "gcd", "", "w", "seen", f"GCD of {n + 4}, {3 * n + 6}") for n in range(12)]
     settings = Search(candidates=4, rollouts=6, rollouts_unsolved=8, max_depth=4, max_step_tokens=16, temperature=1.3)
     with Sandbox(prelude=toolbox_source()) as sandbox:
         grader = Grader(Gold(problem.problem_id, "none", "text") for problem in asked)
         services = Services(engine, None, AsyncSandbox(sandbox), grader)  # type: ignore[arg-type]
-        return run_searches(asked, METHOD, settings, 0, services, journal)
+        return run_searches(asked, METHOD, settings, 0, services, journals)
 
 
 def journaled_proposals(journal: Path) -> int:
@@ -272,6 +272,10 @@ def journaled_proposals(journal: Path) -> int:
         start, offset = offset + FRAME.size, offset + FRAME.size + FRAME.unpack_from(data, offset)[1]
         lines += inflate.decompress(data[start:offset]).splitlines() if offset <= len(data) else []
     return sum(json.loads(line)[1] == "P" for line in lines[1:])
+
+
+def size_in(journals: Path) -> int:
+    return sum(path.stat().st_size for path in journals.iterdir())
 
 
 @needs_vllm
@@ -289,18 +293,19 @@ def test_a_search_killed_on_vllm_goes_on_and_asks_for_no_journaled_sample_again(
             self.calls += 1
             return await engine.generate(requests)
 
-    journal, root = tmp_path / "journal", Path(__file__).parents[3]
-    program = SEARCHED.format(folder=str(folder), journal=str(journal))
+    root = Path(__file__).parents[3]
+    program = SEARCHED.format(folder=str(folder), journals=str(tmp_path))
     child = subprocess.Popen([sys.executable, "-c", program], cwd=root)
     try:
-        assert eventually(lambda: child.poll() is not None or (journal.exists() and journal.stat().st_size > 3000), 120)
+        assert eventually(lambda: child.poll() is not None or size_in(tmp_path) > 3000, 120)
         assert child.poll() is None
     finally:
         child.kill()
         child.wait()
+    [journal] = tmp_path.iterdir()
     kept, counting = journaled_proposals(journal), Counting()
     assert kept > 0
-    trees = searched(counting, journal)
+    trees = searched(counting, tmp_path)
     assert counting.calls == sum(tree.samples for tree in trees) // 4 - kept > 0
 
 

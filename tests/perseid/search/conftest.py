@@ -32,10 +32,15 @@ def options(prompt: str) -> list[tuple[str, str]]:
 
 @dataclass
 class Interpreter:
-    """Runs steps in this process, the whole prefix each time. `ran` counts the steps that were asked for."""
+    """Runs steps in this process, the whole prefix each time. `ran` counts the steps that were asked for.
+
+    What fails among the steps before is an error of the step after them, as the sandbox has it. Programs see `late`.
+    """
 
     ran: int = 0
+    late: bool = False
     failing_at: int = -1
+    version: str = "in process"
 
     async def extend_many(self, pairs: Sequence[tuple[State | None, str]]) -> list[tuple[Execution, State]]:
         return [self._extend(state or State(), code) for state, code in pairs]
@@ -44,12 +49,12 @@ class Interpreter:
         self.ran += 1
         if self.ran == self.failing_at:
             return _execution("sandbox_error", "", "worker lost"), state
-        names: dict[str, object] = {}
-        for step in state.steps:
-            with contextlib.redirect_stdout(io.StringIO()):
-                exec(step, names)
+        names: dict[str, object] = {"late": self.late}
         printed = io.StringIO()
         try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                for step in state.steps:
+                    exec(step, names)
             with contextlib.redirect_stdout(printed):
                 exec(code, names)
         except Exception as error:
@@ -77,6 +82,7 @@ class Late:
     def __post_init__(self) -> None:
         self.draw = random.Random(self.seed)
         self.weights = getattr(self.service, "weights", "")
+        self.version = getattr(self.service, "version", "")
 
     async def _wait(self) -> None:
         for _ in range(self.draw.randrange(6)):

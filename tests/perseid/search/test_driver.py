@@ -1,6 +1,7 @@
 import asyncio
 import gc
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,10 +14,11 @@ from models.engines.scripted import ScriptedEngine
 from perseid.engine import Completion, EngineFailure, Generate
 from perseid.experiment import Search
 from perseid.grading import Grader
-from perseid.methods.rstar_math import METHOD
+from perseid.methods.rstar_math import METHOD, RStarMath
 from perseid.problems import Gold
 from perseid.sandbox import AsyncSandbox, Sandbox
 from perseid.search import Node, SandboxFailure, Services, Tree, Update, drive, run_searches, tables
+from perseid.tables import validate
 
 SETTINGS = Search(candidates=4, rollouts=8, rollouts_unsolved=4, max_depth=4)
 
@@ -295,6 +297,121 @@ def test_a_trajectory_has_the_mean_and_minimum_of_q_along_its_path(toy: Any) -> 
         assert (row["mean_q"], row["min_q"]) == (pytest.approx(sum(values) / len(values)), min(values))
         assert row["steps"] == len(path)
         assert row["trajectory_id"] == hashlib.sha256(f"{problem_id}\0{response}".encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Unsure:
+    """Cannot tell of odd answers."""
+
+    grader: Grader
+    version: str = "unsure"
+
+    def grade(self, problem_id: str, answers: Sequence[str]) -> list[bool | None]:
+        verdicts = zip(answers, self.grader.grade(problem_id, answers), strict=True)
+        return [right if answer.isdigit() and int(answer) % 2 == 0 else None for answer, right in verdicts]
+
+
+def test_what_cannot_be_told_is_counted_and_stands_nowhere_as_right_or_wrong(toy: Any, tmp_path: Path) -> None:
+    unsure = Unsure(Grader(toy.gold(6)))
+    trees = run_searches(toy.problems(6), METHOD, SETTINGS, 7, toy.services(6, grader=unsure), tmp_path)
+    found = {name: validate(name, frame) for name, frame in tables(trees).items()}
+    answers = found["nodes"].filter(pl.col("status") == "answer")
+    untold = answers.filter(pl.col("correct").is_null())
+    assert 0 < untold.height == found["searches"]["untold"].sum() < answers.height
+    assert answers.height == found["searches"]["answers"].sum()
+    assert answers.height - untold.height == found["trajectories"].height
+    assert found["trajectories"].join(untold, on=["problem_id", "node_id"]).is_empty()
+    assert found["searches"]["correct_answers"].sum() == found["trajectories"]["correct"].sum() > 0
+    again = run_searches(toy.problems(6), METHOD, SETTINGS, 7, toy.services(6, grader=unsure), tmp_path)
+    assert rows(again) == rows(trees)
+
+
+def unrepeatable(prompt: str, seed: int) -> Completion:
+    """The first problem's program holds only for now."""
+    first, steps = "2 5<" in prompt, prompt.count("<|end_of_step|>")
+    text = ["a = 1 / (not late)" if first else "a = 1", f"b = {seed % 8}", "print(b)"][min(steps, 2)]
+    return Completion(text, "<|end_of_answer|>" if steps >= 2 else "<|end_of_step|>", 5)
+
+
+def test_a_step_that_does_not_repeat_is_the_programs_fault_and_nobody_elses(toy: Any, tmp_path: Path) -> None:
+    """Cut after every record: resumed late, the first tree may end in errors; the others are as they were."""
+    problems, services = toy.problems(3), toy.services(3, engine=ScriptedEngine(unrepeatable))
+    whole = tables(run_searches(problems, METHOD, SETTINGS, 7, services, tmp_path / "whole"))
+    [path] = (tmp_path / "whole").iterdir()
+    data, errors = path.read_bytes(), 0
+    (tmp_path / "cut").mkdir()
+    for cut in range(0, len(data), len(data) // 12):
+        (tmp_path / "cut" / path.name).write_bytes(data[:cut])
+        late = replace(services, sandbox=replace(toy.interpreter(), late=True))
+        found = tables(run_searches(problems, METHOD, SETTINGS, 7, late, tmp_path / "cut"))
+        others = pl.col("problem_id") != "p000"
+        assert all(found[name].filter(others).equals(whole[name].filter(others)) for name in whole)
+        unrepeated = found["texts"].filter(pl.col("error").str.starts_with("the steps before it do not repeat: error"))
+        assert set(unrepeated["problem_id"]) <= {"p000"}
+        errors += unrepeated.height
+        again = tables(run_searches(problems, METHOD, SETTINGS, 7, services, tmp_path / "cut"))
+        assert all(again[name].equals(found[name]) for name in found)
+    assert errors > 0
+
+
+@dataclass(frozen=True)
+class Dying:
+    """A rule that fails once a step was taken."""
+
+    rule: Any
+
+    def __call__(self, prompt: str, seed: int) -> Completion:
+        if "<|end_of_step|>" in prompt:
+            raise EngineFailure("gone")
+        return self.rule(prompt, seed)  # type: ignore[no-any-return]
+
+
+def test_a_step_that_looks_at_the_clock_of_the_real_sandbox_ends_no_run(toy: Any, tmp_path: Path) -> None:
+    until = time.time() + 3.0
+    step = f"import time\na = 1 / (time.time() < {until})"
+
+    def rule(prompt: str, seed: int) -> Completion:
+        if step not in prompt:
+            return Completion(step, "<|end_of_step|>", 5)
+        return Completion(f"print({seed % 3})", "<|end_of_answer|>", 3)
+
+    settings = Search(candidates=3, rollouts=1)
+    with Sandbox() as sandbox:
+        services = toy.services(2, engine=ScriptedEngine(Dying(rule)), sandbox=AsyncSandbox(sandbox))
+        with pytest.raises(EngineFailure):
+            run_searches(toy.problems(2), METHOD, settings, 7, services, tmp_path)
+    time.sleep(max(0.0, until - time.time()))
+    for _ in range(2):
+        with Sandbox() as sandbox:
+            services = toy.services(2, engine=ScriptedEngine(rule), sandbox=AsyncSandbox(sandbox))
+            trees = run_searches(toy.problems(2), METHOD, settings, 7, services, tmp_path)
+        for tree in trees:
+            assert [node.execution for node in tree.nodes[1:3]] == ["ok", "error"]
+            assert all("do not repeat" in node.error for node in tree.nodes[2:])
+
+
+def test_a_step_that_does_not_repeat_where_its_state_was_forgotten_ends_no_run(toy: Any) -> None:
+    """Within one run: what is made again for lack of memory fails."""
+
+    @dataclass
+    class Fading(type(toy.interpreter())):  # type: ignore[misc]
+        async def extend_many(self, pairs: Any) -> Any:
+            self.late = self.ran > 40
+            return await super().extend_many(pairs)
+
+    services = replace(toy.services(3, engine=ScriptedEngine(unrepeatable), sandbox=Fading()), state_bytes=0)
+    trees = run_searches(toy.problems(3), METHOD, SETTINGS, 7, services)
+    assert any("do not repeat" in node.error for tree in trees for node in tree.nodes)
+    assert [any(node.error for node in tree.nodes) for tree in trees] == [True, False, False]
+
+
+def test_a_setup_that_does_not_run_is_no_fault_of_a_program(toy: Any) -> None:
+    class Mute(RStarMath):
+        def setup(self, question: str) -> str:
+            return "1 / 0"
+
+    with pytest.raises(SandboxFailure, match="the setup does not run"):
+        run_searches(toy.problems(1), Mute(), SETTINGS, 7, toy.services(1))
 
 
 def test_inference_grows_a_tree_without_verdicts(toy: Any) -> None:

@@ -86,6 +86,10 @@ class Listening:
         return str(self.service.weights)
 
     @property
+    def version(self) -> str:
+        return str(self.service.version)
+
+    @property
     def concurrency(self) -> int:
         return int(self.service.concurrency)
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from perseid.experiment import Search
-from perseid.search import method_named, run_searches
+from perseid.methods import method_named
+from perseid.search import run_searches
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {"rollouts_unsolved": 4},

@@ -41,7 +41,8 @@ class Script:
             case Score(prefixes):
                 return [self.case["scores"][_codes(prefix)] for prefix in prefixes]
             case Grade(answers):
-                return [answer == self.case["gold"] for answer in answers]
+                untold = self.case.get("untold", [])
+                return [None if answer in untold else answer == self.case["gold"] for answer in answers]
 
 
 def _codes(prompt: str) -> str:
@@ -179,3 +180,54 @@ def test_a_vote_ends_once_the_samples_to_come_cannot_change_it(toy: Any, answers
     [tree] = run_searches(toy.problems(1), REJECTION, settings, 0, toy.services(1, engine=engine, grader=None))
     assert (tree.samples, tree.ended) == (samples, "decided" if samples < 8 else "exhausted")
     assert picked(tree, REJECTION) == "1"
+
+
+def several(**changes: Any) -> dict[str, Any]:
+    """Three answers below one step: of one the grader cannot tell, one is right, one wrong."""
+    return {
+        "settings": {"candidates": 3, "rollouts": 1, "max_depth": 4, **changes},
+        "gold": "1",
+        "untold": ["?"],
+        "proposals": {
+            "": [["a = 1", "step"], ["a = 2", "step"], ["a = 1", "step"]],
+            "a = 1": [["print(x)", "answer"], ["print(a)", "answer"], ["print(b)", "answer"]],
+            "a = 2": [["print(x)", "answer"], ["print(x)", "answer"], ["print(x)", "answer"]],
+        },
+        "executions": {
+            "a = 1": ["ok", ""],
+            "a = 2": ["ok", ""],
+            "print(x)": ["ok", "?\n"],
+            "print(a)": ["ok", "1\n"],
+            "print(b)": ["ok", "2\n"],
+        },
+    }
+
+
+def test_an_answer_that_cannot_be_told_closes_its_node_and_is_worth_nothing_to_anybody() -> None:
+    tree = play(several(tie="first"))
+    assert rows(tree) == [
+        ["0", "open", 2, 0.0, None, None],
+        ["0.1", "exhausted", 2, 0.0, None, None],
+        ["0.2", "open", 0, 0.0, None, None],
+        ["0.1.1", "answer", 0, 0.0, "?", None],
+        ["0.1.2", "answer", 1, 1.0, "1", True],
+        ["0.1.3", "answer", 1, -1.0, "2", False],
+    ]
+    assert (tree.solved, tree.untold, tree.difficulty) == (True, 1, "medium")
+
+
+def test_what_cannot_be_told_solves_nothing_and_the_search_goes_on() -> None:
+    case = several(tie="first", rollouts_unsolved=1)
+    case["proposals"]["a = 1"] = case["proposals"]["a = 2"]
+    tree = play(case)
+    assert [node.stats.status for node in tree.nodes] == [*["exhausted"] * 3, "answer", "answer"]
+    assert [node.stats.visits for node in tree.nodes] == [0] * 5
+    assert (tree.solved, tree.untold, tree.rollouts, tree.difficulty) == (False, 2, 2, "hard")
+
+
+def test_a_prior_does_not_stand_in_for_a_verdict_that_cannot_be_told() -> None:
+    case = several(tie="first", ppm=True)
+    codes = ["a = 1", "a = 2", *[f"a = 1; print({name})" for name in "xab"]]
+    case["scores"] = dict.fromkeys(codes, 0.5)
+    told = {node.answer: (node.stats.visits, node.stats.value_sum, node.stats.prior) for node in play(case).answers()}
+    assert told == {"?": (0, 0.0, 0.5), "1": (1, 1.0, 0.5), "2": (1, -1.0, 0.5)}

@@ -1,9 +1,9 @@
 import pytest
 
 from perseid.errors import UserError
+from perseid.methods import method_named
 from perseid.methods.rejection import METHOD as REJECTION
 from perseid.methods.rstar_math import METHOD as RSTAR_MATH
-from perseid.search import method_named
 
 
 def test_a_method_is_found_by_the_name_of_its_file() -> None:
