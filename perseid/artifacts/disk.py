@@ -17,6 +17,7 @@ from perseid.errors import UserError
 HIDDEN: Final = ".tmp-"
 DRAFT: Final = re.compile(rf"{re.escape(HIDDEN)}(?P<owner>.+)-[0-9a-f]{{12}}")
 FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+CLOSED: Final = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextmanager
@@ -62,17 +63,19 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def filling(path: Path) -> Iterator[None]:
-    """Turns a full disk, and nothing else, into a `UserError`: for a block that others write in.
-
-    Writers in Rust (polars, safetensors) report the disk in exceptions of their own.
+    """Turns a disk that is full or may not be written, and nothing else, into a `UserError`: for a block that others
+    write in. Writers in Rust (polars, safetensors) report the disk in exceptions of their own.
     """
     try:
         yield
     except UserError:
         raise
+    except OSError as error:
+        if error.errno not in FULL and not (error.errno in CLOSED and _is_below(error.filename, path)):
+            raise
+        raise UserError(error.filename or path, "", _refusal(error.errno, error.strerror or str(error))) from error
     except Exception as error:
-        code = error.errno if isinstance(error, OSError) else _code_in(str(error))
-        if code not in FULL:
+        if not (code := _code_in(str(error))):
             raise
         raise UserError(path, "", _refusal(code, os.strerror(code))) from error
 
@@ -138,8 +141,12 @@ def _removed(path: Path) -> bool:
         os.close(descriptor)
 
 
+def _is_below(name: object, folder: Path) -> bool:
+    return isinstance(name, str | Path) and Path(name).is_relative_to(folder)
+
+
 def _code_in(message: str) -> int:
-    return next((code for code in FULL if f"(os error {code})" in message), 0)
+    return next((code for code in FULL | CLOSED if f"(os error {code})" in message), 0)
 
 
 def _refusal(code: int | None, reason: str) -> str:

@@ -1,3 +1,4 @@
+import errno
 import os
 import random
 import resource
@@ -280,6 +281,26 @@ def dead_owner() -> Owner:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
         return Owner(host=me().host, process=process.pid, started=1)
+
+
+def test_a_disk_that_becomes_read_only_is_one_error_and_loses_nothing(small_disk: Path) -> None:
+    store = Store(small_disk)
+    manifest = published(store)
+    expected = r"Read-only file system.*expected a folder that this user may write"
+    with pytest.raises(UserError, match=expected), store.draft(KEY) as draft:  # noqa: PT012
+        subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+        draft.path("note").write_text("too late")
+    with pytest.raises(UserError, match="Read-only file system"):
+        published(store, b"other")
+    with pytest.raises(UserError, match="Read-only file system"):
+        store.lease(KEY).__enter__()
+    assert store.read(KEY, "training").equals(TRAINING)
+    assert store.current(KEY) == manifest
+
+
+def test_an_error_of_another_place_is_not_blamed_on_the_disk(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), store.draft(KEY):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "elsewhere"))
 
 
 def test_who_writes_sweeps_the_drafts_of_the_dead_and_nothing_else(store: Store) -> None:
