@@ -105,7 +105,7 @@ def judged(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> di
 
 def forgotten(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> dict[str, Any]:
     """The shard is published: nothing goes on from its journal any more."""
-    trajectories.forget_journals(work)
+    trajectories.forget_journals(work.store, manifest)
     return {}
 
 

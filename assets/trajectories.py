@@ -7,6 +7,7 @@ an experiment and changes it back goes on where they were. One that nobody comes
 """
 
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ import polars as pl
 
 from assets import plots
 from assets.work import Made, Report, Work
+from perseid.artifacts import Manifest, Store
+from perseid.artifacts.store import JOURNALS
 from perseid.grading import Grader
 from perseid.methods import method_named
 from perseid.problems import Gold, Problem
@@ -57,19 +60,24 @@ def grader_of(gold: pl.DataFrame) -> Grader:
 
 def journals_of(work: Work) -> Path:
     """The folder for what is made of these inputs by this code; inside, the driver names a journal by its run's key."""
-    beside = work.store.root / work.key / ".journal"
-    if beside.is_file():  # of an earlier release, which had one for all
-        beside.unlink()
-    versions = sorted((key, manifest.version) for key, manifest in work.inputs.items())
-    return beside / digest_of([work.plan.node.code_version, *(f"{key} {version}" for key, version in versions)])
+    versions = {key: manifest.version for key, manifest in work.inputs.items()}
+    found = journals(work.store, work.key, work.plan.node.code_version, versions)
+    if found.parent.is_file():  # of an earlier release, which had one for all
+        found.parent.unlink()
+    return found
 
 
-def forget_journals(work: Work) -> None:
+def forget_journals(store: Store, made: Manifest) -> None:
     """What they were kept for is published: nothing goes on from them any more."""
-    journals = journals_of(work)
-    shutil.rmtree(journals, ignore_errors=True)
+    kept = journals(store, made.key, made.code_version, made.inputs)
+    shutil.rmtree(kept, ignore_errors=True)
     with suppress(OSError):  # others are begun
-        journals.parent.rmdir()
+        kept.parent.rmdir()
+
+
+def journals(store: Store, key: str, code_version: str, inputs: Mapping[str, str]) -> Path:
+    making = digest_of([code_version, *(f"{name} {version}" for name, version in sorted(inputs.items()))])
+    return store.place(key) / JOURNALS / making
 
 
 @dataclass

@@ -20,6 +20,8 @@ from assets.tracking import Tracking
 from orchestration.places import Places
 from perseid.artifacts import Manifest, Store
 from perseid.artifacts.disk import make_folder, replace_file, writing
+from perseid.artifacts.store import JOURNALS
+from perseid.errors import UserError
 from perseid.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -51,8 +53,11 @@ def made_of(graph: Graph, store: Store) -> Iterator[tuple[Unit, Manifest]]:
 
 def local(store: Store, experiment: Experiment, unit: Unit, manifest: Manifest, tracking: Tracking) -> None:
     """What follows beside the artifact itself."""
-    if unit.node.stage == "trajectories":
-        (store.place(unit.key) / ".journal").unlink(missing_ok=True)
+    if (store.place(unit.key) / JOURNALS).exists():
+        from assets.trajectories import forget_journals  # loads the search
+
+        with suppress(UserError), store.lease(unit.key):  # else it is made again just now, and goes on from them
+            forget_journals(store, manifest)
     if unit.node.stage == "evaluation" and not is_settled(store, manifest):
         settle(store, experiment, manifest, tracking)
 

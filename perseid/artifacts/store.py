@@ -31,7 +31,8 @@ from perseid.artifacts.manifest import (
 from perseid.errors import UserError
 
 POINTER: Final = "current"
-LEASES: Final = ".leases"
+LEASES: Final = ".leases"  # below an experiment: who makes what
+JOURNALS: Final = ".journal"  # beside a key's versions: what its making goes on from
 
 
 class Draft:

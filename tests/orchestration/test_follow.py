@@ -9,6 +9,7 @@ import pytest
 from assets.freshness import units
 from assets.graph import Graph, unroll
 from assets.tracking import Account
+from assets.trajectories import journals
 from orchestration import follow
 from orchestration.follow import catch_up
 from orchestration.instance import open_instance
@@ -82,15 +83,21 @@ def test_dagster_is_told_of_every_current_version_once(places: Places) -> None:
         assert len(instance.fetch_materializations(key, limit=10).records) == 2
 
 
-def test_the_journal_of_what_is_published_goes_and_that_of_what_is_not_stays(places: Places) -> None:
+def test_the_journal_of_what_is_published_goes_and_those_of_what_is_not_stay(places: Places) -> None:
     publish(places, GRAPH)
-    shards = [places.root / "x" / "round_01" / "trajectories" / shard for shard in ("000", "001")]
-    for shard in shards:
-        (shard / ".journal").write_bytes(b"answers")
-    (shards[1] / "current").unlink()
+    store = Store(places.root)
+    manifests = [store.current(f"x/round_01/trajectories/{shard}") for shard in ("000", "001")]
+    begun = []
+    for made in manifests:
+        assert made is not None
+        for code_version in (made.code_version, "of another file"):
+            begun.append(journals(store, made.key, code_version, made.inputs))
+            begun[-1].mkdir(parents=True)
+            (begun[-1] / "run").write_bytes(b"answers")
+    (store.place("x/round_01/trajectories/001") / "current").unlink()
     with open_instance(places) as instance:
         catch_up(EXPERIMENT, places, Silent(), opened(instance))
-    assert [(shard / ".journal").exists() for shard in shards] == [False, True]
+    assert [path.exists() for path in begun] == [False, True, True, True]
 
 
 def test_nothing_published_is_nothing_to_tell(places: Places) -> None:
