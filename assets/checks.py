@@ -27,9 +27,9 @@ SHOWN_FAILURES = 50
 def checks_of(experiment: Experiment) -> Iterator[dg.AssetChecksDefinition]:
     for node in unroll(experiment).values():
         yield tables_check(node)
-        if node.stage == "problems":
+        if node.does in ("problems", "pool"):
             yield disjoint_check(node)
-        if node.stage == "evaluation" and node.round:
+        if node.does == "evaluation" and node.round:
             yield soundness_check(node)
 
 
@@ -82,7 +82,9 @@ def disjoint_check(node: Node) -> dg.AssetChecksDefinition:
         description="No question stands in two splits; new wordings and compositions stand in the held-out set alone.",
     )
     def check(store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
-        problems, shown = (store.read(node.key, name) for name in ("problems", "demonstrations"))
+        known = [*node.inputs, node.key]  # of a pool: the problems, and the pools before it
+        problems = pl.concat([store.read(key, "problems") for key in known])
+        shown = store.read(known[0], "demonstrations")
         shared, broken = shared_questions(problems, shown), unkept_promises(problems)
         cases = pl.concat([shared, broken], how="diagonal")
         parts = problems.filter(pl.col("split") == "held_out").group_by("part").len("problems").sort("part")

@@ -6,23 +6,27 @@ The rounds before are inputs too: the round just before for the paired differenc
 import polars as pl
 
 from assets import plots
-from assets.graph import control_round
-from assets.trajectories import grader_of, problems_of
+from assets.gate import judged as after
+from assets.problems import problems_of
+from assets.trajectories import grader_of
 from assets.work import Made, Work
 from perseid import evaluate
 from perseid.engine import Scorer
 from perseid.measure import Evidence, measure
-from perseid.methods import method_named
 from perseid.sandbox import AsyncSandbox
 
+__all__ = ["VERSION", "after", "make"]
+
+VERSION = 4  # a version is what was read: nothing of the search's settings, fresh instances from round 1 on
+KINDS = {"pytorch"}
 SHOWN = ("greedy_pass@1", "greedy_delta_previous", "greedy_delta_control")
 
 
 def make(work: Work) -> Made:
-    e, problems = work.experiment, work.read("problems", "problems")
+    e, problems = work.settings, work.every("problems")
     with work.machines.sandbox() as sandbox:
         grader = grader_of(work.read("problems", "gold"))
-        by = evaluate.Examiner(method_named(e.method), e.evaluation, e.seed, AsyncSandbox(sandbox), grader)
+        by = evaluate.Examiner(work.method, e.evaluation, e.seed, AsyncSandbox(sandbox), grader)
         answers = answered(work, problems, by)
         sound = None
         if work.round:
@@ -42,7 +46,7 @@ def make(work: Work) -> Made:
 
 def answered(work: Work, problems: pl.DataFrame, by: evaluate.Examiner) -> pl.DataFrame:
     """Every way of answering, by the policy; greedily by the control."""
-    e, held_out = work.experiment, problems_of(problems.filter(pl.col("split") == "held_out"))
+    e, held_out = work.settings, problems_of(problems.filter(pl.col("split") == "held_out"))
     scorer: Scorer | None = work.machines.scorer(work.model("ppm"), e.engine) if work.round else None
     with work.machines.engine(work.model("policy"), e.engine) as engine:
         found = [
@@ -50,7 +54,7 @@ def answered(work: Work, problems: pl.DataFrame, by: evaluate.Examiner) -> pl.Da
             evaluate.sample(held_out, engine, scorer, by),
             evaluate.against_sampling(held_out, engine, scorer, by),
         ]
-    if work.round and (trained := control_round(e, work.round)):
+    for trained in work.rounds_of("control"):
         with work.machines.engine(work.model("control", trained), e.engine) as control:
             found.append(evaluate.greedy(held_out, control, "control", by))
     return evaluate.in_order(*found)

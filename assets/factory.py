@@ -1,34 +1,24 @@
 """From the graph to Dagster: one asset definition a node, all of one shape.
 
 A definition gathers the resources, opens the attempt, calls the stage's function, publishes, and returns what the UI
-shows. Definitions load without the weights' libraries: a stage imports them when it is made.
+shows. Definitions load without the weights' libraries: a stage imports them when it is made. No stage is known by name:
+`assets/<maker>.py` is looked up by what a node does.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from assets import evaluation, pairs, plots, policy, ppm, problems, trajectories, verified
-from assets.gate import settle
-from assets.graph import round_of, unroll
-from assets.registry import CHECKPOINTS, close_if_complete, newest
+from assets import plots
+from assets.graph import maker, round_of, unroll
+from assets.registry import close_if_complete
 from assets.tracking import Tracking
 from assets.work import Clock, Machines, Made, Plan, Reporter, Work, attempting
 from perseid.artifacts import Manifest, Store
 from perseid.experiment import Experiment
 
-MAKERS: dict[str, Callable[[Work], Made]] = {
-    "problems": problems.make,
-    "trajectories": trajectories.make,
-    "verified": verified.make,
-    "pairs": pairs.make,
-    "policy": policy.make,
-    "control": policy.make_control,
-    "ppm": ppm.make,
-    "evaluation": evaluation.make,
-}
 SHOWN_ROWS = 40
 
 
@@ -39,7 +29,7 @@ def assets_of(experiment: Experiment) -> Iterator[dg.AssetsDefinition]:
 
 
 def asset_of(plan: Plan) -> dg.AssetsDefinition:
-    node, graph = plan.node, plan.graph
+    node, graph, made_by = plan.node, plan.graph, maker(plan.node.does)
 
     @dg.asset(
         key=asset_key(node.key),
@@ -47,8 +37,8 @@ def asset_of(plan: Plan) -> dg.AssetsDefinition:
         group_name=node.group,
         code_version=node.code_version,
         partitions_def=dg.StaticPartitionsDefinition(node.shards) if node.shards else None,
-        description=(MAKERS[node.stage].__doc__ or _module_doc(node.stage)).strip(),
-        kinds={"polars"} if node.stage not in ("policy", "control", "ppm", "evaluation") else {"pytorch"},
+        description=(made_by.__doc__ or "").strip(),
+        kinds=getattr(made_by, "KINDS", {"polars"}),
         tags={"perseid/experiment": node.experiment, "perseid/stage": node.stage},
     )
     def made(
@@ -60,15 +50,18 @@ def asset_of(plan: Plan) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         clock, shard = Clock(), context.partition_key if node.shards else None
         with attempting(plan, shard, store, machines, tracking, reporter, tags_of(context)) as work:
-            result = MAKERS[node.stage](work)
+            result = made_by.make(work)
             versions = {key: manifest.version for key, manifest in work.inputs.items()}
             manifest = work.draft.publish(node.code_version, versions, clock.facts(work, result))
             tell(work, manifest, result)
-            follows = AFTER.get(node.stage, nothing)(work, manifest, result, tracking)
+            follows = getattr(made_by, "after", nothing)(work, manifest, result, tracking)
             close_if_complete(store, graph, round_of(node), tracking)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(manifest.version),
-            metadata={**metadata(manifest, result, work.tracked.url), **follows},
+            metadata={
+                **metadata(manifest, result, work.tracked.url),
+                **{name: dg.MetadataValue.md(text) for name, text in follows.items()},
+            },
         )
 
     assert set(node.inputs) <= set(graph)
@@ -93,28 +86,9 @@ def tell(work: Work, manifest: Manifest, made: Made) -> None:
         work.tracked.picture(name, png)
 
 
-def registered(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> dict[str, Any]:
-    return {"registered version": newest(work.store, manifest, tracking)}
-
-
-def judged(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> dict[str, Any]:
-    """The gate's word on the policy."""
-    decision = settle(work.store, work.experiment, manifest, tracking)
-    return {"gate": dg.MetadataValue.md(f"**{decision.verdict}**: {decision.reason}")}
-
-
-def forgotten(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> dict[str, Any]:
-    """The shard is published: nothing goes on from its journal any more."""
-    trajectories.forget_journals(work.store, manifest)
+def nothing(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> Mapping[str, str]:
+    """What follows the publishing of most artifacts; a maker's `after` gives more metadata."""
     return {}
-
-
-def nothing(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> dict[str, Any]:
-    return {}
-
-
-# What follows the publishing of a stage's artifact; gives more metadata.
-AFTER = {**dict.fromkeys(CHECKPOINTS, registered), "trajectories": forgotten, "evaluation": judged}
 
 
 def metadata(manifest: Manifest, made: Made, tracked_url: str) -> dict[str, Any]:
@@ -147,8 +121,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     return str(value).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ⏎ ")[:200]
-
-
-def _module_doc(stage: str) -> str:
-    module = {"control": policy}.get(stage) or globals()[stage]
-    return str(module.__doc__)

@@ -4,15 +4,24 @@ The rule is `perseid.gate`; the champion's scores come from the evaluation that 
 was judged on other held-out problems cannot be compared with, and gives way.
 """
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from assets.graph import key_of
 from assets.registry import champion_alias
 from assets.tracking import Tracking
+from assets.work import Made, Work
 from perseid import gate
 from perseid.artifacts import Manifest, Store
 from perseid.errors import UserError
 from perseid.experiment import Experiment
+
+
+def judged(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> Mapping[str, str]:
+    """What follows the publishing of an evaluation: the gate's word on the policy."""
+    decision = settle(work.store, work.plan.experiment, manifest, tracking)
+    return {"gate": f"**{decision.verdict}**: {decision.reason}"}
 
 
 def settle(store: Store, experiment: Experiment, evaluation: Manifest, tracking: Tracking) -> gate.Decision:

@@ -1,14 +1,15 @@
 """`pairs`: preference pairs of the round's trees, for the PPM."""
 
 from assets.work import Made, Work
-from perseid.methods import method_named
 from perseid.pairs import build_pairs
+
+VERSION = 3  # a version is what was read: the pool of its round, and no seed
 
 
 def make(work: Work) -> Made:
-    e, problems = work.experiment, work.read("problems", "problems")
+    problems = work.read("pool", "problems")
     found = work.read_shards("nodes", "texts", "trajectories")
-    pairs, rejects = build_pairs(found, problems, method_named(e.method), e.selection_of(work.round).pairs)
+    pairs, rejects = build_pairs(found, problems, work.method, work.settings.selection.pairs)
     work.table("pairs", pairs)
     work.table("pair_rejects", rejects)
     kinds = pairs.group_by("kind", "split").len("pairs").sort("kind", "split")

@@ -1,19 +1,19 @@
-"""`policy` and `control`: the round's checkpoints, each fine-tuned from the base, which is round_00's policy.
+"""`policy`: the round's checkpoint, fine-tuned from the base, which is round_00's policy.
 
-The policy learns from the demonstrations and the verified trajectories, the control from the demonstrations alone, in
-as many optimiser steps. What an example is worth stands in `examples`, so every checkpoint names the rows that made it.
+It learns from the demonstrations and the verified trajectories. What an example is worth stands in `examples`, so every
+checkpoint names the rows that made it.
 """
-
-import tempfile
-from pathlib import Path
 
 import polars as pl
 
 from assets import plots
+from assets.registry import registered as after
 from assets.work import Made, Work
-from perseid.methods import method_named
-from perseid.methods.rstar_math import MARKS
 
+__all__ = ["VERSION", "after", "make"]
+
+VERSION = 2  # a version is what was read: of the engine, threads; of a method, its prompts
+KINDS = {"pytorch"}
 EXAMPLES = {
     "example_id": pl.String,
     "source": pl.String,
@@ -26,33 +26,15 @@ TEXTS = {"prompt": pl.String, "response": pl.String}
 
 
 def make(work: Work) -> Made:
-    return bootstrap(work) if work.round == 0 else train(work, [demonstrated(work), *learned(work)])
-
-
-def make_control(work: Work) -> Made:
-    return train(work, [demonstrated(work)])
-
-
-def bootstrap(work: Work) -> Made:
-    """The base: a model made from nothing and trained on the demonstrations."""
-    from models.policy import bootstrap as untrained
-    from models.policy import train_policy
-
-    e, examples = work.experiment, demonstrated(work)
-    work.machines.threads(e.engine)
-    with tempfile.TemporaryDirectory() as start:
-        untrained(examples, e.base, MARKS, Path(start), e.seed)
-        settings, out = e.training.bootstrap, work.draft.path("model")
-        training = train_policy(examples, Path(start), settings, out, e.seed, work.steps)
-    return record(work, examples, training)
+    return train(work, [demonstrated(work), *learned(work)])
 
 
 def train(work: Work, examples: list[pl.DataFrame]) -> Made:
     from models.policy import train_policy
 
-    e, rows = work.experiment, pl.concat(examples)
+    e, rows = work.settings, pl.concat(examples)
     work.machines.threads(e.engine)
-    settings, out = e.training_of(work.round).policy, work.draft.path("model")
+    settings, out = e.training.policy, work.draft.path("model")
     training = train_policy(rows, work.model("policy", 0), settings, out, e.seed, work.steps)
     return record(work, rows, training)
 
@@ -88,7 +70,7 @@ def demonstrated(work: Work) -> pl.DataFrame:
 
 def learned(work: Work) -> list[pl.DataFrame]:
     """Verified trajectories as examples, a frame a round."""
-    weight = float(work.experiment.training_of(work.round).policy.verified_weight)
+    weight = float(work.settings.training.policy.verified_weight)
     frames = []
     for number, manifest in work.rounds_of("verified").items():
         kept = work.store.read(manifest, "verified")
@@ -106,6 +88,5 @@ def learned(work: Work) -> list[pl.DataFrame]:
 
 
 def with_prompts(work: Work, rows: pl.DataFrame, questions: pl.Series) -> pl.DataFrame:
-    method = method_named(work.experiment.method)
-    prompts = pl.Series("prompt", [method.prompt(question, "") for question in questions], dtype=pl.String)
+    prompts = pl.Series("prompt", [work.method.prompt(question, "") for question in questions], dtype=pl.String)
     return rows.with_columns(prompts).select(*EXAMPLES, *TEXTS)

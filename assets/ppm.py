@@ -6,16 +6,22 @@ Held-out pairs (split by problem) only measure it.
 import polars as pl
 
 from assets import plots
+from assets.registry import registered as after
 from assets.work import Made, Work
+
+__all__ = ["VERSION", "after", "make"]
+
+VERSION = 3  # a version is what was read: of the engine, threads and batch
+KINDS = {"pytorch"}
 
 
 def make(work: Work) -> Made:
     from models.ppm import PpmScorer, score_pairs, train_ppm
 
-    e, out = work.experiment, work.draft.path("model")
+    e, out = work.settings, work.draft.path("model")
     work.machines.threads(e.engine)
     pairs = pl.concat([work.store.read(manifest, "pairs") for manifest in work.rounds_of("pairs").values()])
-    known, settings = pairs.filter(pl.col("split") == "train"), e.training_of(work.round).ppm
+    known, settings = pairs.filter(pl.col("split") == "train"), e.training.ppm
     training = train_ppm(known, work.model("policy"), settings, out, e.seed, work.steps)
     scores = score_pairs(pairs, PpmScorer(out, e.engine)).sort("pair_id")
     work.table("training", training)

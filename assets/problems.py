@@ -1,32 +1,43 @@
-"""`problems`: the questions of all splits and rounds, the answers apart from them, the teacher's demonstrations."""
+"""`problems`: what the teacher demonstrates, the held-out questions, and the answers apart from them.
+
+The questions that rounds search are apart, a pool a round (`assets.pool`).
+"""
 
 from dataclasses import asdict
 
 import polars as pl
 
-from assets.graph import pools_of
 from assets.work import Made, Work
 from perseid.errors import UserError
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP
-from perseid.problems import Demonstration, ProblemSet, build
+from perseid.problems import Demonstration, Problem, ProblemSet, build
+
+VERSION = 3  # the pools went out of it
 
 
 def make(work: Work) -> Made:
-    e = work.experiment
-    built = build(e.problems, e.seed, pools_of(e))
+    e = work.settings
+    built = build(e.problems, e.seed)
     problems, demonstrations = problem_frame(built), demonstration_frame(built.demonstrations)
-    if overlaps := shared_questions(problems, demonstrations).height:
-        raise UserError(e.name, "problems", f"expected disjoint splits, found {overlaps} questions in two of them")
+    refuse_overlaps(work, problems, demonstrations)
     work.table("problems", problems)
-    work.table("gold", pl.DataFrame([asdict(gold) for gold in built.gold]).sort("problem_id"))
+    work.table("gold", gold_frame(built))
     work.table("demonstrations", demonstrations)
-    sizes = problems.group_by("split", "round", "part").len("problems").sort("split", "round", "part")
+    sizes = problems.group_by("split", "part").len("problems").sort("split", "part")
     kinds = demonstrations.group_by("kind").len("examples").sort("kind")
     return Made(metrics={"problems": problems.height}, tables={"problems": sizes, "demonstrations": kinds})
 
 
 def problem_frame(built: ProblemSet) -> pl.DataFrame:
     return pl.DataFrame([asdict(problem) for problem in built.problems]).sort("problem_id")
+
+
+def gold_frame(built: ProblemSet) -> pl.DataFrame:
+    return pl.DataFrame([asdict(gold) for gold in built.gold]).sort("problem_id")
+
+
+def problems_of(frame: pl.DataFrame) -> list[Problem]:
+    return [Problem(**row) for row in frame.iter_rows(named=True)]
 
 
 def demonstration_frame(demonstrations: list[Demonstration]) -> pl.DataFrame:
@@ -38,14 +49,22 @@ def demonstration_frame(demonstrations: list[Demonstration]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row").sort("example_id")
 
 
+def refuse_overlaps(work: Work, problems: pl.DataFrame, demonstrations: pl.DataFrame) -> None:
+    """Raises `UserError` when a question stands in two places; `problems` are all that are known so far."""
+    if overlaps := shared_questions(problems, demonstrations).height:
+        raise UserError(work.key, "problems", f"expected disjoint splits, found {overlaps} questions in two of them")
+
+
 def shared_questions(problems: pl.DataFrame, demonstrations: pl.DataFrame) -> pl.DataFrame:
-    """Questions that stand in more than one of: what is demonstrated, the pools, the held-out set.
+    """Questions that stand in more than one of: what is demonstrated, each round's pool, the held-out set.
 
     Columns question, splits. Whether a held-out part keeps its promise (a wording or a composition that stands in
     neither of the others) is `unkept_promises`.
     """
     shown = demonstrations.select("question", split=pl.lit("demonstration"))
-    asked = pl.concat([problems.select("question", "split"), shown]).unique()
+    pool = pl.format("pool of round {}", "round")
+    placed = problems.select("question", split=pl.when(split="pool").then(pool).otherwise("split"))
+    asked = pl.concat([placed, shown]).unique()
     splits = asked.group_by("question").agg(pl.col("split").sort().str.join(", ").alias("splits"), pl.len())
     return splits.filter(pl.col("len") > 1).select("question", "splits").sort("question")
 

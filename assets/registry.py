@@ -12,6 +12,7 @@ import polars as pl
 from assets.freshness import fresh, units_of
 from assets.graph import Graph, round_of, unroll
 from assets.tracking import Account, Checkpoint, Tracking
+from assets.work import Made, Work
 from perseid import gate
 from perseid.artifacts import Manifest, Store
 from perseid.errors import UserError
@@ -40,6 +41,11 @@ def newest(store: Store, manifest: Manifest, tracking: Tracking) -> str:
     for alias in (round_alias(manifest), "candidate"):
         tracking.alias(checkpoint.model, alias, manifest.version)
     return registered
+
+
+def registered(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> Mapping[str, str]:
+    """What follows the publishing of a checkpoint."""
+    return {"registered version": newest(work.store, manifest, tracking)}
 
 
 def champion_alias(store: Store, experiment: str, champion: Holder, tracking: Tracking) -> None:

@@ -15,43 +15,47 @@ from pathlib import Path
 import polars as pl
 
 from assets import plots
+from assets.problems import problems_of
+from assets.tracking import Tracking
 from assets.work import Made, Report, Work
 from perseid.artifacts import Manifest, Store
 from perseid.artifacts.store import JOURNALS
 from perseid.grading import Grader
-from perseid.methods import method_named
 from perseid.problems import Gold, Problem
 from perseid.sandbox import AsyncSandbox
 from perseid.search import Rows, Services, Update, drive
 from perseid.search.journal import digest_of
 
+VERSION = 5  # a version is what was read: the pool of its round, the grader, the kernel
+
 
 def make(work: Work) -> Made:
-    e, problems = work.experiment, work.read("problems", "problems")
-    search, pool = e.search_of(work.round), pool_of(problems, work.round, int(work.shard or 0), e.shards)
+    e, problems = work.settings, work.read("pool", "problems")
+    search, pool = e.search, pool_of(problems, int(work.shard or 0), e.shards)
     guided = search.ppm and work.round > 1
     scorer = work.machines.scorer(work.model("ppm", work.round - 1), e.engine) if guided else None
     policy = work.model("policy", work.round - 1)
     with work.machines.engine(policy, e.engine) as engine, work.machines.sandbox() as sandbox:
-        grader = grader_of(work.read("problems", "gold"))
+        grader = grader_of(work.read("pool", "gold"))
         runner, live = AsyncSandbox(sandbox), e.engine.live_trees
         services = Services(engine, scorer, runner, grader, live)
         settings, rows = search.model_copy(update={"ppm": guided}), Rows()
         counts = Counts(work)
-        drive(pool, method_named(e.method), settings, e.seed, services, rows.add, journals_of(work), counts)
+        drive(pool, work.method, settings, e.seed, services, rows.add, journals_of(work), counts)
     found = rows.tables()
     for name, frame in found.items():
         work.table(name, frame)
     return summary(found, problems, counts.last)
 
 
-def pool_of(problems: pl.DataFrame, round_number: int, shard: int, shards: int) -> list[Problem]:
-    pool = problems.filter((pl.col("split") == "pool") & (pl.col("round") == round_number)).sort("problem_id")
-    return problems_of(pool.gather_every(shards, shard))
+def after(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> Mapping[str, str]:
+    """The shard is published: nothing goes on from its journal any more."""
+    forget_journals(work.store, manifest)
+    return {}
 
 
-def problems_of(frame: pl.DataFrame) -> list[Problem]:
-    return [Problem(**row) for row in frame.iter_rows(named=True)]
+def pool_of(problems: pl.DataFrame, shard: int, shards: int) -> list[Problem]:
+    return problems_of(problems.sort("problem_id").gather_every(shards, shard))
 
 
 def grader_of(gold: pl.DataFrame) -> Grader:

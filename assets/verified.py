@@ -6,14 +6,15 @@ Reads every shard and records which version of each: Dagster itself keeps one ev
 import polars as pl
 
 from assets.work import Made, Work
-from perseid.methods import method_named
 from perseid.verified import verify
+
+VERSION = 2  # a version is what was read: the pool of its round, and no seed
 
 
 def make(work: Work) -> Made:
-    e, problems, found = work.experiment, work.read("problems", "problems"), work.read_shards("texts", "trajectories")
+    problems, found = work.read("pool", "problems"), work.read_shards("texts", "trajectories")
     with work.machines.sandbox() as sandbox:
-        kept, rejected = verify(found, problems, method_named(e.method), sandbox, e.selection_of(work.round).top)
+        kept, rejected = verify(found, problems, work.method, sandbox, work.settings.selection.top)
     versions = [(shard, manifest.version) for shard, manifest in work.shards().items()]
     work.table("verified", kept)
     work.table("rejected", rejected)

@@ -11,16 +11,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import dagster as dg
 import polars as pl
 
-from assets.graph import Graph, Node, hash_of, inputs_of, key_of, round_of
+from assets.graph import Graph, Node, hash_of, inputs_of, key_of, round_of, settings_of
 from assets.tracking import Tracked, Tracking
-from perseid import experiment as settings
 from perseid.artifacts import Draft, Facts, Manifest, Store
 from perseid.engine import Engine, Scorer
+from perseid.experiment import Engine as EngineSettings
+from perseid.experiment import Experiment
+from perseid.methods import method_named
+from perseid.search import Method
+from perseid.section import visible
 
 if TYPE_CHECKING:
     from perseid.sandbox import Sandbox
@@ -44,12 +47,12 @@ Reporter = Callable[[Report], None]
 class Machines(Protocol):
     """What runs models and programs. The sandbox holds the toolbox that programs call."""
 
-    def threads(self, engine: settings.Engine) -> None:
+    def threads(self, engine: EngineSettings) -> None:
         """Fix the number of threads of what follows: float sums depend on it."""
 
-    def engine(self, folder: Path, engine: settings.Engine) -> AbstractContextManager[Engine]: ...
+    def engine(self, folder: Path, engine: EngineSettings) -> AbstractContextManager[Engine]: ...
 
-    def scorer(self, folder: Path, engine: settings.Engine) -> Scorer: ...
+    def scorer(self, folder: Path, engine: EngineSettings) -> Scorer: ...
 
     def sandbox(self) -> AbstractContextManager["Sandbox"]: ...
 
@@ -58,7 +61,7 @@ class Machines(Protocol):
 class Plan:
     """An asset in its place: the experiment, its whole graph, and the node in it."""
 
-    experiment: settings.Experiment
+    experiment: Experiment
     graph: Graph
     node: Node
 
@@ -90,8 +93,14 @@ class Work:
     inputs: dict[str, Manifest]
 
     @property
-    def experiment(self) -> settings.Experiment:
-        return self.plan.experiment
+    def settings(self) -> Experiment:
+        """The experiment as this round sees it, of which only what the stage declares that it reads is there."""
+        return cast(Experiment, visible(self.plan.experiment.at(self.round), self.plan.node.reads))
+
+    @property
+    def method(self) -> Method:
+        assert {"method", "prompts"} & set(self.plan.node.uses), f"{self.key} uses no method"
+        return method_named(self.plan.experiment.method)
 
     @property
     def round(self) -> int:
@@ -104,7 +113,7 @@ class Work:
     def of(self, stage: str, round_number: int | None = None) -> Manifest:
         """The manifest of an input of this round, or of the round that is named; `problems` has none."""
         number = None if stage == "problems" else self.round if round_number is None else round_number
-        return self.inputs[key_of(self.experiment.name, number, stage)]
+        return self.inputs[key_of(self.plan.experiment.name, number, stage)]
 
     def rounds_of(self, stage: str) -> dict[int, Manifest]:
         """The inputs of this stage, by round."""
@@ -114,9 +123,13 @@ class Work:
     def read(self, stage: str, table: str, round_number: int | None = None) -> pl.DataFrame:
         return self.store.read(self.of(stage, round_number), table)
 
+    def every(self, table: str) -> pl.DataFrame:
+        """The rows of a table in all inputs that have it: `problems` and each pool."""
+        return pl.concat([self.store.read(found, table) for found in self.inputs.values() if table in found.row_counts])
+
     def shards(self) -> dict[str, Manifest]:
         """The shards of this round's trajectories, by name, all of them."""
-        node = self.plan.graph[key_of(self.experiment.name, self.round, "trajectories")]
+        node = self.plan.graph[key_of(self.plan.experiment.name, self.round, "trajectories")]
         return {shard: self.inputs[f"{node.key}/{shard}"] for shard in node.shards}
 
     def read_shards(self, *tables: str) -> dict[str, pl.DataFrame]:
@@ -151,6 +164,7 @@ def attempting(
         tracking.attempt(round_of(plan.node), key, tags) as tracked,
         store.draft(key) as draft,
     ):
+        tracked.params(flat(settings_of(plan.experiment, plan.node)))
         yield Work(plan, shard, store, machines, draft, tracked, reporter, inputs)
 
 
@@ -159,8 +173,18 @@ def present_inputs(plan: Plan, store: Store) -> dict[str, Manifest]:
     found = {key: store.current(key) for key in inputs_of(plan.graph, plan.node)}
     missing = [key for key, manifest in found.items() if manifest is None]
     if missing:
+        import dagster as dg  # here, because what only reads the graph loads without it
+
         raise dg.Failure(f"{plan.node.key}: not made yet: {', '.join(missing)}", allow_retries=False)
     return {key: manifest for key, manifest in found.items() if manifest is not None}
+
+
+def flat(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """Settings by dotted name, each as text."""
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        found |= flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": str(value)}
+    return found
 
 
 @dataclass(frozen=True)
@@ -172,8 +196,9 @@ class Clock:
 
     def facts(self, work: Work, made: Made) -> Facts:
         return Facts(
-            experiment_hash=hash_of(work.experiment),
-            seeds={"experiment": work.experiment.seed},
+            experiment_hash=hash_of(work.plan.experiment),
+            seeds={"experiment": work.plan.experiment.seed},
+            settings=settings_of(work.plan.experiment, work.plan.node),
             mlflow_run=work.tracked.run_id,
             wall_s=time.monotonic() - self.wall,
             cpu_s=cpu_seconds() - self.cpu,

@@ -14,7 +14,8 @@ from pathlib import Path
 import polars as pl
 
 from assets.graph import shard_names
-from assets.trajectories import grader_of, problems_of
+from assets.problems import problems_of
+from assets.trajectories import grader_of
 from models.engines.transformers import TransformersEngine
 from perseid.artifacts import Store
 from perseid.experiment import Experiment, load_experiment
@@ -30,9 +31,9 @@ def compare(experiment: Experiment, store: Store, number: int, sandbox: Sandbox)
     name = f"{experiment.name}/round_{number:02d}"
     shards = [store.read(f"{name}/trajectories/{shard}", "searches") for shard in shard_names(experiment)]
     searches = pl.concat(shards).sort("problem_id")
-    problems = store.read(f"{experiment.name}/problems", "problems").join(searches, on="problem_id", how="semi")
+    problems = store.read(f"{name}/pool", "problems").join(searches, on="problem_id", how="semi")
     folder = store.folder(f"{experiment.name}/round_{number - 1:02d}/policy", "model")
-    grader = grader_of(store.read(f"{experiment.name}/problems", "gold"))
+    grader = grader_of(store.read(f"{name}/pool", "gold"))
     services = Services(TransformersEngine(folder, experiment.engine), None, AsyncSandbox(sandbox), grader)
     settings = experiment.search_of(number).model_copy(update={"ppm": False})
     budgets = dict(searches.select("problem_id", "tokens").iter_rows())

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -22,6 +23,7 @@ from perseid.artifacts import Manifest
 # Usual seconds of a stage in the quickstart, on two cores: only their proportions matter.
 USUAL_S = {
     "problems": 6.0,
+    "pool": 4.0,
     "trajectories": 24.0,
     "verified": 2.0,
     "pairs": 1.0,
@@ -32,6 +34,11 @@ USUAL_S = {
 }
 TRUST_S = 20.0  # seconds of evidence that weigh as much as the belief
 PLAIN_EVERY_S = 10.0
+
+
+def usual(stage: str) -> float:
+    """Of a stage that is not known, a middling one's."""
+    return USUAL_S.get(stage, median(USUAL_S.values()))
 
 
 @dataclass
@@ -56,11 +63,11 @@ class Estimate:
 
     def _pace(self) -> float:
         """This machine's seconds for a usual second, over the stages seen; at first it is believed to be usual."""
-        usual = sum(USUAL_S[stage] * len(seconds) for stage, seconds in self.took.items())
-        return (sum(map(sum, self.took.values())) + TRUST_S) / (usual + TRUST_S)
+        believed = sum(usual(stage) * len(seconds) for stage, seconds in self.took.items())
+        return (sum(map(sum, self.took.values())) + TRUST_S) / (believed + TRUST_S)
 
     def _usual(self, unit: Unit) -> float:
-        return USUAL_S[unit.node.stage] / max(1, len(unit.node.shards))
+        return usual(unit.node.stage) / max(1, len(unit.node.shards))
 
 
 class Screen:

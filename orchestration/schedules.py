@@ -1,18 +1,19 @@
 """One schedule an experiment: each tick starts what is missing of the round in progress, or says why it does not.
 
-Missing shards are asked for one run each; when all are there, one run makes the rest of the round. A tick while a run
+Of that round is asked for what can run: a run a missing shard, and one run of what is not sharded. What waits for them
+is asked for at a later tick, a minute later at most. A tick while a run
 of the experiment is active does nothing, whoever started that run: runs from the UI are known by their asset selection,
 an `evolve` by its lock. What is missing is read from the manifests, so a change of the experiment is caught up with.
-Off by default: switch it on in the UI. A tick a minute is what an advance from shards to the rest waits at most.
+Off by default: switch it on in the UI.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import dagster as dg
 
 from assets.factory import asset_key
 from assets.freshness import Unit, survey, units
-from assets.graph import Graph, unroll
+from assets.graph import Graph, inputs_of, unroll
 from orchestration import follow
 from orchestration.places import Places
 from orchestration.tracking import tracking_of
@@ -78,19 +79,26 @@ def touches(run: dg.DagsterRun, experiment: str) -> bool:
 
 
 def next_units(graph: Graph, store: Store) -> list[Unit]:
-    """What to start now: the missing of the first stage that lacks something, and what follows it in its round.
-
-    Shards stand alone: what reads them waits for all of them.
-    """
+    """What to start now: of the first round that lacks something, all that can run."""
     state = survey(graph, store)
     missing = [unit for unit in units(graph) if state[unit.key] is None]
     if not missing:
         return []
-    first = missing[0].node
-    if first.shards:
-        return [unit for unit in missing if unit.node == first]
-    same = [unit for unit in missing if (unit.node.round or 0) == (first.round or 0)]
-    return [unit for unit in same if not unit.node.shards]
+    first = missing[0].node.round or 0
+    fresh = {key for key, manifest in state.items() if manifest is not None}
+    return list(runnable(graph, [unit for unit in missing if (unit.node.round or 0) == first], fresh))
+
+
+def runnable(graph: Graph, missing: Sequence[Unit], fresh: Set[str]) -> Iterator[Unit]:
+    """Those whose inputs are there or made before them in the same run; shards are runs of their own, and make none."""
+    there = set(fresh)
+    for unit in missing:
+        if unit.node.shards:
+            if fresh.issuperset(inputs_of(graph, unit.node)):
+                yield unit
+        elif there.issuperset(inputs_of(graph, unit.node)):
+            there.add(unit.key)
+            yield unit
 
 
 def requests(experiment: str, wanted: Sequence[Unit], tick: str) -> Iterator[dg.RunRequest]:

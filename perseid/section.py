@@ -5,7 +5,10 @@ and always keeps a discriminator. So a new option makes no artifact stale, and n
 A default that changes is not seen by it: a golden test names the makers whose version must then be raised.
 """
 
+from collections.abc import Callable, Sequence
 from enum import Enum
+from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
@@ -37,6 +40,48 @@ def canonical(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
     return value
+
+
+def deciding(section: Section, paths: Sequence[str]) -> dict[str, Any]:
+    """By path, what decides a result of the parts that `paths` name ("training.policy", "-training.policy.history").
+
+    A path with "-" before it leaves out a field of a section that another path names. A field that is named itself is
+    read, and so it stands there whatever its role and default.
+    """
+    return _picked(section, paths, canonical)
+
+
+def resolved(section: Section, paths: Sequence[str]) -> dict[str, Any]:
+    """The same parts in full: defaults and operational fields too."""
+    return _picked(section, paths, _plain)
+
+
+def visible(section: Section, paths: Sequence[str]) -> SimpleNamespace:
+    """The parts that `paths` name, as attributes: reading anything else is an `AttributeError`."""
+    top = SimpleNamespace()
+    for path in paths:
+        if not path.startswith("-"):
+            *parents, last = path.split(".")
+            inner = top
+            for parent in parents:
+                inner = inner.__dict__.setdefault(parent, SimpleNamespace())
+            setattr(inner, last, attrgetter(path)(section))
+    return top
+
+
+def _picked(section: Section, paths: Sequence[str], form: Callable[[Any], Any]) -> dict[str, Any]:
+    found = {path: form(attrgetter(path)(section)) for path in paths if not path.startswith("-")}
+    for path in paths:
+        if path.startswith("-"):
+            whole, _, field = path[1:].rpartition(".")
+            found[whole].pop(field, None)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return value.model_dump(mode="json")
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _decides(section: Section, name: str) -> bool:

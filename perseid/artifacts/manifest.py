@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from perseid.errors import UserError
 
@@ -37,10 +37,14 @@ class File(Frozen):
 
 
 class Facts(Frozen):
-    """What the maker of an artifact knows of its making. Times in seconds; `tokens` generated or trained on."""
+    """What the maker of an artifact knows of its making. Times in seconds; `tokens` generated or trained on.
+
+    None of it is part of the version. A field that is added needs a default: manifests of before stay readable.
+    """
 
     experiment_hash: str = ""
     seeds: Mapping[str, int] = {}
+    settings: Mapping[str, JsonValue] = {}  # what the maker read of the experiment, in full, by dotted path
     mlflow_run: str = ""
     wall_s: float = Field(default=0.0, ge=0.0)
     cpu_s: float = Field(default=0.0, ge=0.0)

@@ -63,7 +63,7 @@ def test_a_held_out_question_in_a_pool_is_shown(store: Store) -> None:
     assert not found.passed
     assert found.blocking
     rows = [record.data for record in found.metadata["failure cases"].records]
-    assert [(row["question"], row["splits"]) for row in rows] == [("gcd of 2 and 4?", "held_out, pool")]
+    assert [(row["question"], row["splits"]) for row in rows] == [("gcd of 2 and 4?", "held_out, pool of round 0")]
 
 
 def test_a_new_wording_that_training_sees_is_shown(store: Store) -> None:

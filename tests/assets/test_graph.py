@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import pytest
-
-from assets.graph import STAGES, inputs_of, of_rounds, unroll
+from assets.graph import inputs_of, of_rounds, settings_of, unroll
 from perseid.experiment import Experiment
 
 PROBLEMS = {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]}
@@ -21,32 +19,43 @@ def edges(e: Experiment) -> dict[str, list[str]]:
     return {key.removeprefix("x/"): [i.removeprefix("x/") for i in node.inputs] for key, node in unroll(e).items()}
 
 
+def stale(before: Experiment, after: Experiment) -> set[str]:
+    """Keys of the nodes of both whose code version changes."""
+    old, new = unroll(before), unroll(after)
+    return {key.removeprefix("x/") for key in old if key in new and old[key].code_version != new[key].code_version}
+
+
 def test_the_graph_of_two_rounds_with_a_control_is_this_one() -> None:
     assert edges(experiment()) == {
         "problems": [],
         "round_00/policy": ["problems"],
         "round_00/evaluation": ["problems", "round_00/policy"],
-        "round_01/trajectories": ["problems", "round_00/policy"],
-        "round_01/verified": ["problems", "round_01/trajectories"],
-        "round_01/pairs": ["problems", "round_01/trajectories"],
+        "round_01/pool": ["problems"],
+        "round_01/trajectories": ["round_01/pool", "round_00/policy"],
+        "round_01/verified": ["round_01/pool", "round_01/trajectories"],
+        "round_01/pairs": ["round_01/pool", "round_01/trajectories"],
         "round_01/policy": ["problems", "round_00/policy", "round_01/verified"],
         "round_01/control": ["problems", "round_00/policy"],
         "round_01/ppm": ["round_01/policy", "round_01/pairs"],
         "round_01/evaluation": [
             "problems",
+            "round_01/pool",
             "round_01/policy",
             "round_01/control",
             "round_01/ppm",
             "round_01/verified",
             "round_00/evaluation",
         ],
-        "round_02/trajectories": ["problems", "round_01/policy", "round_01/ppm"],
-        "round_02/verified": ["problems", "round_02/trajectories"],
-        "round_02/pairs": ["problems", "round_02/trajectories"],
+        "round_02/pool": ["problems", "round_01/pool"],
+        "round_02/trajectories": ["round_02/pool", "round_01/policy", "round_01/ppm"],
+        "round_02/verified": ["round_02/pool", "round_02/trajectories"],
+        "round_02/pairs": ["round_02/pool", "round_02/trajectories"],
         "round_02/policy": ["problems", "round_00/policy", "round_01/verified", "round_02/verified"],
         "round_02/ppm": ["round_02/policy", "round_01/pairs", "round_02/pairs"],
         "round_02/evaluation": [
             "problems",
+            "round_01/pool",
+            "round_02/pool",
             "round_02/policy",
             "round_01/control",
             "round_02/ppm",
@@ -61,6 +70,13 @@ def test_a_round_that_trains_otherwise_has_a_control_of_its_own() -> None:
     graph = edges(experiment(rounds=[{}, {"training": {"policy": {"steps": 7}}}]))
     assert "round_02/control" in graph
     assert "round_02/control" in graph["round_02/evaluation"]
+
+
+def test_rounds_that_differ_in_what_no_control_reads_share_one() -> None:
+    of_the_policy = {"verified_weight": 9, "history": "this_round"}
+    graph = edges(experiment(rounds=[{}, {"training": {"policy": of_the_policy}}]))
+    assert "round_02/control" not in graph
+    assert "round_01/control" in graph["round_02/evaluation"]
 
 
 def test_without_a_control_and_with_this_rounds_history_the_edges_go() -> None:
@@ -81,7 +97,7 @@ def test_every_input_stands_before_what_reads_it() -> None:
 def test_a_sharded_input_counts_every_shard() -> None:
     graph = unroll(experiment())
     assert inputs_of(graph, graph["x/round_01/verified"]) == (
-        "x/problems",
+        "x/round_01/pool",
         "x/round_01/trajectories/000",
         "x/round_01/trajectories/001",
     )
@@ -99,32 +115,33 @@ def test_the_first_rounds_are_the_same_graph() -> None:
     assert of_rounds(whole, 2) == whole
 
 
-@pytest.mark.parametrize(
-    ("changes", "stale"),
-    [
-        ({"evaluation": {"samples": 4}}, {"evaluation"}),
-        ({"selection": {"top": 3}}, {"verified"}),
-        ({"selection": {"pairs": {"margin": 0.1}}}, {"pairs"}),
-        ({"training": {"ppm": {"epochs": 2}}}, {"ppm"}),
-        ({"training": {"policy": {"steps": 7}}}, {"policy", "control"}),
-        ({"training": {"bootstrap": {"steps": 7}}}, {"base"}),
-        ({"base": {"layers": 1}}, {"base"}),
-        ({"gate": {"confidence": 0.9}}, set()),
-        ({"description": "words"}, set()),
-        ({"name": "y"}, set()),
-        ({"shards": 3}, {"trajectories"}),
-        ({"seed": 1}, set(STAGES) | {"base"}),
-    ],
-)
-def test_a_setting_changes_the_code_version_of_the_stages_that_read_it(changes: Any, stale: set[str]) -> None:
-    assert {
-        "base" if (node.stage, node.round) == ("policy", 0) else node.stage
-        for node, other in zip(unroll(experiment()).values(), unroll(experiment(**changes)).values(), strict=True)
-        if node.code_version != other.code_version
-    } == stale
+def test_one_more_round_leaves_all_that_is_there_as_it_is() -> None:
+    rounds = [{}, {"search": {"ppm": True}}]
+    short, long = unroll(experiment(rounds=rounds)), unroll(experiment(rounds=[*rounds, {}]))
+    assert {key: node for key, node in long.items() if "round_03" not in key} == short
 
 
 def test_an_override_of_one_round_leaves_the_others_fresh() -> None:
     changed = experiment(rounds=[{}, {"search": {"ppm": True, "rollouts": 3}}])
-    pairs = zip(unroll(experiment()).values(), unroll(changed).values(), strict=True)
-    assert {a.key for a, b in pairs if a.code_version != b.code_version} == {"x/round_02/trajectories"}
+    assert stale(experiment(), changed) == {"round_02/trajectories"}
+    harder = experiment(rounds=[{}, {"search": {"ppm": True}, "pool": {"undemonstrated": 3}}])
+    assert stale(experiment(), harder) == {"round_02/pool"}
+
+
+def test_an_override_that_says_what_stands_there_anyway_changes_nothing() -> None:
+    said = [{"search": {"rollouts": 16}, "training": {"ppm": {"epochs": 1}}}, {"search": {"ppm": True}}]
+    assert stale(experiment(), experiment(rounds=said)) == set()
+
+
+def test_the_name_and_words_of_an_experiment_change_no_version() -> None:
+    named = {node.code_version for node in unroll(experiment(name="y", description="words")).values()}
+    assert named == {node.code_version for node in unroll(experiment()).values()}
+
+
+def test_the_settings_of_a_node_are_all_that_it_reads_defaults_too_and_nothing_else() -> None:
+    e = experiment(rounds=[{}, {"selection": {"pairs": {"margin": 0.25}}}])
+    graph = unroll(e)
+    pairs = {"positives": 2, "negatives": 2, "margin": 0.25, "min_edit": 20, "final": True, "held_out": 0.25}
+    assert settings_of(e, graph["x/round_02/pairs"]) == {"selection.pairs": pairs}
+    assert settings_of(e, graph["x/round_01/verified"]) == {"selection.top": 2}
+    assert "history" not in settings_of(e, graph["x/round_01/policy"])["training.policy"]

@@ -43,7 +43,7 @@ def test_definitions_are_loadable_and_every_asset_has_its_place(defs: dg.Definit
     by_group: dict[str, list[str]] = {}
     for key in sorted(graph.get_all_asset_keys()):
         by_group.setdefault(graph.get(key).group_name, []).append(key.path[-1])
-    a_round = ["evaluation", "pairs", "policy", "ppm", "trajectories", "verified"]
+    a_round = ["evaluation", "pairs", "policy", "pool", "ppm", "trajectories", "verified"]
     assert by_group == {
         "x": ["problems"],
         "x__round_00": ["evaluation", "policy"],

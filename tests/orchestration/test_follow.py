@@ -26,7 +26,7 @@ EXPERIMENT = Experiment.model_validate(
     }
 )
 GRAPH = unroll(EXPERIMENT)
-STAGES = ("problems", "policy", "trajectories")
+STAGES = ("problems", "pool", "policy", "trajectories")
 
 
 class Silent:
@@ -69,7 +69,7 @@ def never() -> dg.DagsterInstance:
 
 def test_dagster_is_told_of_every_current_version_once(places: Places) -> None:
     versions = publish(places, GRAPH)
-    assert len(versions) == 4
+    assert len(versions) == 5
     with open_instance(places) as instance:
         catch_up(EXPERIMENT, places, Silent(), opened(instance))
         assert known(instance) == versions

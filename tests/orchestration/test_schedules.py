@@ -8,11 +8,11 @@ import dagster as dg
 import pytest
 
 from assets.freshness import input_versions, units
-from assets.graph import Graph, unroll
+from assets.graph import Graph, Node, unroll
 from orchestration.code_location import definitions
 from orchestration.places import Places
 from orchestration.resources import resources
-from orchestration.schedules import EVOLVE_TAG, EXPERIMENT_TAG
+from orchestration.schedules import EVOLVE_TAG, EXPERIMENT_TAG, runnable
 from perseid.artifacts import Store
 from perseid.experiment import Experiment
 
@@ -66,6 +66,45 @@ def tick(instance: dg.DagsterInstance, places: Places) -> str | list[tuple[str |
 
 def test_at_first_it_asks_for_the_problems_and_the_base(instance: dg.DagsterInstance, places: Places) -> None:
     assert tick(instance, places) == [(None, ["evaluation", "policy", "problems"])]
+
+
+def test_then_for_the_pool_that_the_shards_wait_for(instance: dg.DagsterInstance, places: Places) -> None:
+    publish(places, GRAPH, "x/round_01/pool")
+    assert tick(instance, places) == [(None, ["pool"])]
+
+
+def test_only_what_can_run_is_asked_for_with_several_sharded_stages_in_a_round() -> None:
+    """Two sharded stages in a row, and a branch that waits for neither."""
+    shards = ("000", "001")
+    graph = {
+        node.key: node
+        for node in (
+            stage("pool"),
+            stage("trajectories", "pool", shards=shards),
+            stage("judged", "pool", "trajectories", shards=shards),
+            stage("verified", "judged"),
+            stage("control", "pool"),
+            stage("evaluation", "control", "verified"),
+        )
+    }
+    searched = {f"x/round_01/trajectories/{shard}" for shard in shards}
+    judged = {f"x/round_01/judged/{shard}" for shard in shards}
+
+    def asked(*fresh: str) -> list[str]:
+        missing = [unit for unit in units(graph) if unit.key not in fresh]
+        return [unit.key.removeprefix("x/round_01/") for unit in runnable(graph, missing, set(fresh))]
+
+    pool, control = "x/round_01/pool", "x/round_01/control"
+    assert asked() == ["pool", "control"]
+    assert asked(pool, control) == ["trajectories/000", "trajectories/001"]
+    assert asked(pool, control, "x/round_01/trajectories/001") == ["trajectories/000"]
+    assert asked(pool, control, *searched) == ["judged/000", "judged/001"]
+    assert asked(pool, *searched, *judged) == ["verified", "control", "evaluation"]
+
+
+def stage(name: str, *inputs: str, shards: tuple[str, ...] = ()) -> Node:
+    keys = tuple(f"x/round_01/{key}" for key in inputs)
+    return Node("x", name, 1, does=name, reads=(), uses=(), inputs=keys, code_version="code", shards=shards)
 
 
 def test_then_for_one_run_a_shard(instance: dg.DagsterInstance, places: Places) -> None:

@@ -22,12 +22,19 @@ PROBLEMS = {
     "problems": [
         ("d1", "demonstration", 0, "gcd", "", "0", "seen", "gcd of 4 and 6?"),
         ("h1", "held_out", 0, "gcd", "", "1", "new_wording", "common divisor of 9 and 6?"),
-        ("p1", "pool", 1, "gcd", "", "0", "seen", "gcd of 8 and 6?"),
-        ("p2", "pool", 1, "lcm", "", "0", "seen", "lcm of 4 and 6?"),
-        ("p3", "pool", 2, "lcm", "", "0", "seen", "lcm of 2 and 3?"),
     ],
-    "gold": [(name, gold, "number") for name, gold in {"d1": "2", "h1": "3", "p1": "2", "p2": "12", "p3": "6"}.items()],
+    "gold": [("d1", "2", "number"), ("h1", "3", "number")],
     "demonstrations": [("demo", "demonstration", "d1", "gcd of 4 and 6?", "x"), ("drill", "drill", "", "Use gcd", "y")],
+}
+POOLS = {
+    1: {
+        "problems": [
+            ("p1", "pool", 1, "gcd", "", "0", "seen", "gcd of 8 and 6?"),
+            ("p2", "pool", 1, "lcm", "", "0", "seen", "lcm of 4 and 6?"),
+        ],
+        "gold": [("p1", "2", "number"), ("p2", "12", "number")],
+    },
+    2: {"problems": [("p3", "pool", 2, "lcm", "", "0", "seen", "lcm of 2 and 3?")], "gold": [("p3", "6", "number")]},
 }
 TAUGHT = [("demo", "demonstration", 0, "d1", None, 1.0), ("drill", "drill", 0, "", None, 1.0)]
 
@@ -105,7 +112,8 @@ def write(written: Path, store: Store) -> Writer:
 
 
 def first_round(put: Writer) -> None:
-    made_of = ("problems", "round_00/policy")
+    put("round_01/pool", POOLS[1], ("problems",))
+    made_of = ("round_01/pool", "round_00/policy")
     first = put(
         "round_01/trajectories/000",
         tree("p1", {"0.1": (0.5, None), "0.1.1": (1.0, True)}),
@@ -115,16 +123,17 @@ def first_round(put: Writer) -> None:
     )
     other = put("round_01/trajectories/001", tree("p2", {"0.1": (-1.0, False)}), made_of, wall_s=3.0, tokens=20)
     shards = ("round_01/trajectories/000", "round_01/trajectories/001")
-    put("round_01/verified", verified(T1, "p1", "gcd", {"000": first, "001": other}), ("problems", *shards))
+    put("round_01/verified", verified(T1, "p1", "gcd", {"000": first, "001": other}), ("round_01/pool", *shards))
     pair = (PAIR, "p1", "step", "train", "gcd?", "good", "bad", 1.0, -1.0, 1.0)
     held = ("b" * 16, "p2", "step", "held_out", "lcm?", "good", "bad", 1.0, -1.0, 1.0)
-    put("round_01/pairs", {"pairs": [pair, held], "pair_rejects": [("margin", 3)]}, ("problems", *shards))
+    put("round_01/pairs", {"pairs": [pair, held], "pair_rejects": [("margin", 3)]}, ("round_01/pool", *shards))
     examples = [*TAUGHT, ("found", "verified", 1, "p1", T1, 3.0)]
     put("round_01/policy", {"examples": examples}, ("problems", "round_00/policy", "round_01/verified"), "one")
     put("round_01/control", {"examples": TAUGHT}, ("problems", "round_00/policy"), "control")
     scores = [(PAIR, "train", 0.9, -0.9)]
     put("round_01/ppm", {"pair_scores": scores}, ("round_01/policy", "round_01/pairs"), "ppm")
-    put("round_01/evaluation", evaluation(), ("problems", "round_01/policy", "round_01/ppm", "round_01/verified"))
+    asked = ("problems", "round_01/pool")
+    put("round_01/evaluation", evaluation(), (*asked, "round_01/policy", "round_01/ppm", "round_01/verified"))
 
 
 def evaluation() -> dict[str, Any]:
@@ -143,9 +152,10 @@ def evaluation() -> dict[str, Any]:
 
 
 def second_round(put: Writer) -> None:
-    made_of = ("problems", "round_01/policy", "round_01/ppm")
+    put("round_02/pool", POOLS[2], ("problems", "round_01/pool"))
+    made_of = ("round_02/pool", "round_01/policy", "round_01/ppm")
     found = put("round_02/trajectories/000", tree("p3", {"0.1": (1.0, True), "0.2": (-1.0, False)}, 0.8), made_of)
-    put("round_02/verified", verified(T3, "p3", "lcm", {"000": found}), ("problems", "round_02/trajectories/000"))
+    put("round_02/verified", verified(T3, "p3", "lcm", {"000": found}), ("round_02/pool", "round_02/trajectories/000"))
     examples = [*TAUGHT, ("found", "verified", 1, "p1", T1, 3.0), ("again", "verified", 2, "p3", T3, 3.0)]
     histories = ("round_01/verified", "round_02/verified")
     put("round_02/policy", {"examples": examples}, ("problems", "round_00/policy", *histories), "two")

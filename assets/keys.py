@@ -1,0 +1,37 @@
+"""Keys of what a result rests on beside settings and inputs: each comes from its owner, and changes when it changes.
+
+A stage names those that it `uses`, and they are hashed into its code version.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from perseid import grading
+from perseid.experiment import Experiment
+from perseid.methods import method_named
+from perseid.methods.rstar_math import MARKS
+from perseid.problems import families_version, toolbox_version
+from perseid.search import kernel
+
+
+def prompts_key(experiment: Experiment) -> str:
+    """16 hex digits of what a model is shown of a question and its steps: the marks, and how they are put together."""
+    shown = (*MARKS, method_named(experiment.method).prompt("question", "steps"))
+    return hashlib.sha256("\0".join(shown).encode()).hexdigest()[:16]
+
+
+OWNERS: Final[Mapping[str, Callable[[Experiment], str]]] = {
+    "method": lambda e: method_named(e.method).key,
+    "sampling": lambda e: method_named("rejection").key,  # of plain answers and greedy ones
+    "prompts": prompts_key,
+    "kernel": lambda e: kernel.VERSION,
+    "grader": lambda e: str(grading.VERSION),
+    "toolbox": lambda e: toolbox_version(),
+    "families": lambda e: families_version(),
+}
+
+
+def keys_of(experiment: Experiment, uses: tuple[str, ...]) -> dict[str, str]:
+    """The present keys of what is used, by name."""
+    return {name: OWNERS[name](experiment) for name in uses}

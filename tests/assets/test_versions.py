@@ -1,0 +1,273 @@
+"""A version is what was read and what decides the result: every field of every section, and every key that is used."""
+
+import json
+import types
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from assets import keys
+from assets.graph import maker, unroll
+from perseid import grading
+from perseid.engines import Server, Transformers, Vllm
+from perseid.experiment import Experiment, Training
+from perseid.methods import rejection, rstar_math
+from perseid.problems import families
+from perseid.search import kernel
+from perseid.section import Section
+
+GOLDEN = Path(__file__).with_name("defaults.json")
+FILE: dict[str, Any] = {
+    "name": "x",
+    "problems": {"demonstrated": ["gcd", "products"], "undemonstrated": ["lcm"]},
+    "control": {},
+    "training": {"bootstrap": {"steps": 250, "learning_rate": 3e-3}},
+    "rounds": [{}, {"search": {"ppm": True}}],
+}
+TRAINED = {"bootstrap", "policy", "control", "ppm"}
+GENERATED = {"trajectories", "evaluation", "first evaluation"}
+# What a change of the field makes stale by itself; what reads that is stale by its inputs. The longest path counts.
+STALE: dict[str, set[str]] = {
+    "name": set(),
+    "description": set(),
+    "seed": {"problems", "pool", *TRAINED, *GENERATED},
+    "method": {"trajectories", "verified", "evaluation", "first evaluation"},
+    "problems": {"problems"},
+    "problems.demonstrated": {"problems", "pool"},
+    "problems.undemonstrated": {"problems", "pool"},
+    "problems.demonstrated_compositions": {"problems", "pool"},
+    "problems.undemonstrated_compositions": {"problems", "pool"},
+    "problems.pool": {"pool"},
+    "base": {"bootstrap"},
+    "engine": GENERATED,
+    "engine.batch": {"ppm", *GENERATED},
+    "engine.threads": {*TRAINED, *GENERATED},
+    "engine.live_trees": set(),
+    "search": {"trajectories"},
+    "selection.top": {"verified"},
+    "selection.pairs": {"pairs"},
+    "training.bootstrap": {"bootstrap"},
+    "training.bootstrap.verified_weight": set(),
+    "training.bootstrap.history": set(),
+    "training.policy": {"policy", "control"},
+    "training.policy.verified_weight": {"policy"},
+    "training.policy.history": set(),  # it decides the inputs, and stands there
+    "training.ppm": {"ppm"},
+    "training.ppm.history": set(),
+    "evaluation": {"evaluation", "first evaluation"},
+    "evaluation.fresh_instances": {"evaluation"},
+    "gate": set(),
+    "shards": {"trajectories"},
+}
+# Fields that engines of another kind than the default have. Whatever the kind, this process trains and scores pairs.
+ELSEWHERE: dict[str, set[str]] = {
+    "vllm.batch": {"ppm"},
+    "vllm.threads": TRAINED,
+    "vllm.live_trees": set(),
+    "vllm.dtype": GENERATED,
+    "vllm.memory_gib": set(),
+    "vllm.memory_share": set(),
+    "server.endpoints": set(),
+    "server.model": GENERATED,
+    "server.batch": {"ppm"},
+    "server.threads": TRAINED,
+    "server.live_trees": set(),
+    "server.timeout_s": set(),
+    "server.patience_s": set(),
+}
+OTHER = {"method": "rejection", "problems.demonstrated": ["gcd"], "problems.undemonstrated": ["lcm", "weekday"]}
+OTHER |= {"problems.demonstrated_compositions": ["double"], "problems.undemonstrated_compositions": ["square"]}
+OTHER |= {"evaluation.confidence": 0.5, "gate.confidence": 0.5, "name": "y"}
+
+
+def versions(file: dict[str, Any]) -> dict[str, set[str]]:
+    """Code versions by maker; the evaluation of round 0 apart, because nothing is verified before it."""
+    found: dict[str, set[str]] = {}
+    for node in unroll(Experiment.model_validate(file)).values():
+        first = node.does == "evaluation" and node.round == 0
+        found.setdefault("first evaluation" if first else node.does, set()).add(node.code_version)
+    return found
+
+
+def changed(before: dict[str, set[str]], after: dict[str, set[str]]) -> set[str]:
+    return {does for does in before if before[does] != after[does]}
+
+
+def leaves(section: type[BaseModel], above: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every field that is no section itself, by dotted path."""
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Section):
+            yield from leaves(inner, f"{above}{name}.")
+        elif name == "engine":
+            yield from leaves(Transformers, "engine.")
+        elif name not in ("rounds", "control", "kind", "source", "metric"):  # of the graph, or one value alone
+            yield f"{above}{name}", field
+
+
+def value_at(section: BaseModel, path: str) -> Any:
+    for name in path.split("."):
+        section = getattr(section, name)
+    return section
+
+
+def another(path: str, value: Any, field: FieldInfo) -> Any:
+    """A value other than `value` that the field takes too."""
+    if path in OTHER:
+        return OTHER[path]
+    choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
+    if choices:
+        return next(choice for choice in choices if choice != value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1 if value % 4 else value + 4  # heads divide the hidden size
+    return value / 2 if isinstance(value, float) and value else f"{value}x" if isinstance(value, str) else 0.5
+
+
+def laid(file: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    name, _, rest = path.partition(".")
+    return {**file, name: laid(file.get(name) or {}, rest, value) if rest else value}
+
+
+def expected(path: str, table: dict[str, set[str]]) -> set[str]:
+    parts = path.split(".")
+    known = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+    return next((table[prefix] for prefix in known if prefix in table), {f"no expectation declared for {path}"})
+
+
+def test_every_field_makes_stale_exactly_what_reads_it() -> None:
+    e, before = Experiment.model_validate(FILE), versions(FILE)
+    found = {}
+    for path, field in leaves(Experiment):
+        value = another(path, value_at(e, path), field)
+        found[path] = changed(before, versions(laid(FILE, path, value)))
+    assert found == {path: expected(path, STALE) for path in found}
+    assert len(found) > 60
+
+
+@pytest.mark.parametrize(("kind", "section"), [("vllm", Vllm), ("server", Server)])
+def test_every_field_of_another_engine_makes_stale_exactly_what_rests_on_it(kind: str, section: type[Section]) -> None:
+    own = {"kind": kind, **({"endpoints": ["http://127.0.0.1:8000/v1"]} if kind == "server" else {})}
+    file, found = {**FILE, "engine": own}, {}
+    engine = section.model_validate(own)
+    for name, field in section.model_fields.items():
+        if name != "kind":
+            more = ["http://127.0.0.1:8001/v1"]
+            value = more if name == "endpoints" else another(f"engine.{name}", getattr(engine, name), field)
+            found[f"{kind}.{name}"] = changed(versions(file), versions(laid(file, f"engine.{name}", value)))
+    assert found == {path: expected(path, ELSEWHERE) for path in found}
+
+
+def test_another_kind_of_engine_makes_stale_what_it_generates() -> None:
+    assert changed(versions(FILE), versions({**FILE, "engine": {"kind": "vllm"}})) == GENERATED
+
+
+USERS = {
+    "method": {"trajectories", "verified", "evaluation", "first evaluation"},
+    "sampling": {"evaluation", "first evaluation"},
+    "prompts": {"problems", "bootstrap", "policy", "control", "pairs", *GENERATED},
+    "kernel": GENERATED,
+    "grader": {"verified", *GENERATED},
+    "toolbox": {"problems", "verified", *GENERATED},
+    "families": {"problems", "pool", "evaluation"},
+}
+
+
+def raise_owner(name: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Change the owner of a key as its author would."""
+    if name == "method":
+        monkeypatch.setattr(rstar_math, "METHOD", replace(rstar_math.METHOD, version="next"))
+    elif name == "sampling":
+        monkeypatch.setattr(rejection, "METHOD", replace(rejection.METHOD, version="next"))
+    elif name == "prompts":
+        monkeypatch.setattr(rstar_math.RStarMath, "prompt", lambda self, question, response: f"Q: {question}{response}")
+    elif name == "kernel":
+        monkeypatch.setattr(kernel, "VERSION", "next")
+    elif name == "grader":
+        monkeypatch.setattr(grading, "VERSION", "next")
+    elif name == "toolbox":
+        monkeypatch.setattr(keys, "toolbox_version", lambda: "next")
+    else:
+        copy = folder / "families.py"
+        copy.write_text(Path(families.__file__).read_text().replace("Then double it.", "Then take it twice."))
+        monkeypatch.setattr(families, "__file__", str(copy))
+
+
+@pytest.mark.parametrize("name", sorted(keys.OWNERS))
+def test_what_rests_on_an_owner_becomes_stale_with_it_and_nothing_else(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = versions(FILE)
+    raise_owner(name, monkeypatch, tmp_path)
+    assert changed(before, versions(FILE)) == USERS[name]
+
+
+def test_a_comment_among_the_families_changes_no_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before, copy = versions(FILE), tmp_path / "families.py"
+    copy.write_text(f"# a comment\n\n{Path(families.__file__).read_text()}")
+    monkeypatch.setattr(families, "__file__", str(copy))
+    assert versions(FILE) == before
+
+
+def test_a_maker_whose_version_is_raised_makes_stale_its_own_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = versions(FILE)
+    for does in sorted({node.does for node in unroll(Experiment.model_validate(FILE)).values()}):
+        with monkeypatch.context() as patch:
+            patch.setattr(maker(does), "VERSION", "next")
+            own = {"evaluation", "first evaluation"} if does == "evaluation" else {does}
+            assert changed(before, versions(FILE)) == own
+
+
+def defaults() -> dict[str, Any]:
+    """By path: the default, as JSON holds it, and the makers that read it."""
+    found = {}
+    readers = {node.does: node.reads for node in unroll(Experiment.model_validate(FILE)).values()}
+    for path, field in leaves(Experiment):
+        if not field.is_required():
+            value = field.get_default(call_default_factory=True)
+            if path.startswith("training.bootstrap."):
+                value = value_at(Training(), path.removeprefix("training."))
+            makers = sorted(does for does, reads in readers.items() if reads_path(reads, path))
+            found[path] = {"default": json.loads(json.dumps(value)), "makers": makers}
+    for section in (Vllm, Server):
+        for name, field in section.model_fields.items():
+            if not field.is_required():
+                makers = sorted(does for does, reads in readers.items() if reads_path(reads, f"engine.{name}"))
+                found[f"engine ({section.__name__}).{name}"] = {"default": field.default, "makers": makers}
+    return found
+
+
+def reads_path(reads: tuple[str, ...], path: str) -> bool:
+    return f"-{path}" not in reads and any(path == read or path.startswith(f"{read}.") for read in reads)
+
+
+def test_a_default_that_changes_raises_the_version_of_the_makers_that_read_it() -> None:
+    """Defaults are left out of versions, so a new option makes nothing stale; a changed default would go unnoticed."""
+    golden, now = json.loads(GOLDEN.read_text()), defaults()
+    told = [
+        f"{path}: {golden[path]['default']!r} became {now[path]['default']!r}: raise VERSION of "
+        + ", ".join(f"assets/{does}.py" for does in now[path]["makers"])
+        for path in golden
+        if path in now and golden[path]["default"] != now[path]["default"]
+    ]
+    written_by = "python -m tests.assets.test_versions > tests/assets/defaults.json"
+    assert told == [], f"and then write the new defaults: {written_by}"
+    assert now == golden, f"a field came, went or has other readers: {written_by}"
+
+
+def test_a_module_of_a_maker_says_its_version_and_makes() -> None:
+    for node in unroll(Experiment.model_validate(FILE)).values():
+        module = maker(node.does)
+        assert isinstance(module, types.ModuleType)
+        assert isinstance(module.VERSION, int)
+        assert callable(module.make)
+
+
+if __name__ == "__main__":
+    print(json.dumps(defaults(), indent=1))
