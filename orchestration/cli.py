@@ -3,19 +3,26 @@
 What a command needs is imported in it, so that `--help` and an `evolve` with nothing to do come at once.
 """
 
-import errno
 import json
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from orchestration import signals
+from orchestration.causes import mendable
 from perseid.errors import UserError, printable
+
+if TYPE_CHECKING:
+    from assets.freshness import Unit
+    from assets.graph import Graph
+    from orchestration.places import Places
+    from perseid.artifacts import Store
+    from perseid.experiment import Experiment
 
 INTERRUPTED = 130
 INTERRUPTS = {"DagsterExecutionInterruptedError"}  # named, so that it need not be imported
@@ -179,7 +186,7 @@ def ui(
     raise typer.Exit(serve(places_of(root), port, mlflow_port))
 
 
-def located(experiment: str, root: Path | None, seed: int | None = None):  # type: ignore[no-untyped-def]
+def located(experiment: str, root: Path | None, seed: int | None = None) -> "tuple[Experiment, Places]":
     """The experiment and where its things lie."""
     from orchestration.places import experiment_file
     from perseid.experiment import load_experiment
@@ -187,13 +194,13 @@ def located(experiment: str, root: Path | None, seed: int | None = None):  # typ
     return load_experiment(experiment_file(experiment), {} if seed is None else {"seed": seed}), places_of(root)
 
 
-def places_of(root: Path | None):  # type: ignore[no-untyped-def]
+def places_of(root: Path | None) -> "Places":
     from orchestration.places import Places
 
     return Places.of(root)
 
 
-def store_of(root: Path | None):  # type: ignore[no-untyped-def]
+def store_of(root: Path | None) -> "Store":
     """To read. A root that was named and is not there is a mistake; the default one has nothing yet."""
     from perseid.artifacts import Store
 
@@ -202,7 +209,7 @@ def store_of(root: Path | None):  # type: ignore[no-untyped-def]
     return Store(places.root)
 
 
-def units_in(graph):  # type: ignore[no-untyped-def]
+def units_in(graph: "Graph") -> "list[Unit]":
     from assets.freshness import units
 
     return list(units(graph))
@@ -234,26 +241,24 @@ def explained(error: BaseException) -> int:
     if isinstance(error, SystemExit):
         raise error
     if isinstance(error, Exception) and hasattr(error, "exit_code") and hasattr(error, "show"):
-        error.show()  # a mistake in the command line: typer's own exceptions have no public base
-        return int(error.exit_code)
+        return misused(error)  # a mistake in the command line: typer's own exceptions have no public base
     if isinstance(error, UserError) or type(error).__name__ == "SandboxUnavailable":
         return failed(str(error), 2)
     if type(error).__name__ in FAILURES:
         return failed(f"{error}; what was answered is kept, the same command goes on from here", 1)
-    if full := disk_full(error):
-        return failed(f"{full}; make room and run again, nothing is lost", 2)
+    if reason := mendable(error):
+        return failed(reason, 2)
     raise error
 
 
-def disk_full(error: BaseException | None) -> str:
-    """Which of an error and its causes says that a disk is full; "" if none does. Dagster and MLflow write too."""
-    seen: set[int] = set()  # a chain of causes may be a ring
-    while error is not None and id(error) not in seen:
-        if getattr(error, "errno", None) == errno.ENOSPC or "disk is full" in str(error):
-            return str(error).splitlines()[0]
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return ""
+def misused(error: Any) -> int:
+    """One line with the way to the help; the help itself where a command stands alone."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+    else:
+        command = error.ctx.command_path if error.ctx is not None else app.info.name or ""
+        failed(f"{error.format_message()} (see {command} --help)", 2)
+    return int(error.exit_code)
 
 
 def failed(message: str, status: int) -> int:

@@ -18,7 +18,7 @@ from assets.gate import is_settled, settle
 from assets.graph import Graph, of_rounds, unroll
 from assets.work import Report, Reporter
 from orchestration import follow, signals
-from orchestration.instance import bury_dead_runs, open_instance, run_tags
+from orchestration.instance import bury_dead_runs, check_databases, open_instance, run_tags
 from orchestration.places import Places
 from orchestration.tracking import tracking_of
 from perseid.artifacts import Manifest, Store
@@ -57,6 +57,7 @@ def evolve(experiment: Experiment, places: Places, show: Show, rounds: int | Non
     graph, store = graph_of(experiment, rounds), Store(places.root)
     wanted, made = list(units(graph)), 0
     with places.evolving(experiment.name), Runs(experiment, places, interruptible(show.reporter)) as runs:
+        check_databases(places)
         store.sweep(experiment.name)
         for position, unit in enumerate(wanted):
             signals.check()

@@ -15,6 +15,7 @@ from assets.factory import asset_key
 from assets.freshness import Unit, survey, units
 from assets.graph import Graph, inputs_of, unroll
 from orchestration import follow
+from orchestration.dead_runs import bury
 from orchestration.places import Places
 from orchestration.tracking import tracking_of
 from perseid.artifacts import Store
@@ -59,6 +60,7 @@ def schedule_of(experiment: Experiment, places: Places) -> dg.ScheduleDefinition
 
 def busy(instance: dg.DagsterInstance, experiment: str, places: Places) -> str:
     """Why nothing may be started now; "" if it may."""
+    bury(instance)
     if places.is_evolving(experiment):
         return f"{experiment} is in progress: an evolve is running"
     active = active_runs(instance, experiment)

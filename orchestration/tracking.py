@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.tracking import Account, Checkpoint
+from orchestration.dead_runs import sign
 from orchestration.mlflow_link import MISSED, Link, link_to, writable
 from orchestration.places import Places
-from orchestration.processes import is_dead, own_name
 from orchestration.records import ATTEMPT, Record, Writer, metric_name, now_ms
 from perseid.artifacts.disk import replace_file
+from perseid.artifacts.owners import me, owner_in
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -102,10 +103,16 @@ class MlflowTracking(dg.ConfigurableResource):
     def link(self) -> Link:
         return link_to(Path(self.folder).resolve(), self.wait_s, self.rest_s)
 
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """A run signs with its process, so that it can be found if that dies."""
+        with suppress(Exception):  # a record too
+            if context.run is not None and context.instance is not None:
+                sign(context.instance, context.run.run_id)
+
     @contextmanager
     def attempt(self, round_key: str, asset: str, tags: Mapping[str, str]) -> Iterator[MlflowAttempt]:
         self.deliver()
-        own = {"mlflow.runName": asset, "perseid.asset": asset, "perseid.of": round_key, PROCESS: own_name()}
+        own = {"mlflow.runName": asset, "perseid.asset": asset, "perseid.of": round_key, PROCESS: str(me())}
         if dagster_run := tags.get("dagster.run_id"):
             own["dagster.url"] = f"{self.dagster_ui}/runs/{dagster_run}"
         attempt, status = MlflowAttempt(self, Record(round_key, asset, {**own, **tags})), FAILURE
@@ -270,7 +277,8 @@ class MlflowTracking(dg.ConfigurableResource):
 
     def _end_the_dead(self, client: "MlflowClient", experiment_id: str) -> None:
         for run in client.search_runs([experiment_id], f"attributes.status = '{RUNNING}'", max_results=MANY):
-            if is_dead(run.data.tags.get(PROCESS, "")):
+            owner = owner_in(run.data.tags.get(PROCESS, ""))
+            if owner is not None and owner.dead:
                 client.set_terminated(run.info.run_id, KILLED)
 
     def _agreed(self, account: Account) -> bool:
