@@ -13,39 +13,21 @@ to a generated corpus.
 
 from __future__ import annotations
 
-import builtins
 import math
-import re
 import threading
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Final
 
+from perseid.sandbox import patterns
 from perseid.sandbox.execution import Execution, SandboxUnavailable, State, Status, infrastructure_failure
 from perseid.sandbox.guardian import Guardian
 from perseid.sandbox.interpreter import Answer, Interpreter, InterpreterLost, Task, program
 from perseid.sandbox.limits import Limits
 from perseid.sandbox.prelude import Prelude
+from perseid.sandbox.routing import doubtful, prints_otherwise, routed_to_cpython
 from perseid.sandbox.wire import Raised
 
-# Modules whose behaviour the differential test found equal. Everything else goes to the CPython tier at once.
-MODULES: Final = frozenset({
-    "__future__", "bisect", "collections", "copy", "dataclasses", "functools", "itertools", "json", "math", "random",
-    "re", "typing",
-})  # fmt: skip
-_IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import|import[ \t]+([^\n#;]+))", re.MULTILINE)
-# Words whose meaning in monty differs from CPython without an error: clocks and sleeps, the interpreter's own insides.
-_WORDS = re.compile(r"\b(?:sleep|eval|exec|open|(?:hash|id|__\w+__)\s*\()|;[ \t]*(?:import|from)\b")
-_RETURN = re.compile(r"^return\b", re.MULTILINE)
-_RETURN_WITHIN = re.compile(r"^[ \t]*return\b", re.MULTILINE)
-_MISSING_ATTRIBUTE = re.compile(r"(?:module '[\w.]+'|'(\w+)' object|type object '(\w+)') has no attribute '(\w+)'")
-_MISSING_NAME = re.compile(r"name '(\w+)' is not defined")
-# Errors by which monty says "not in this interpreter", or that it raises for arguments CPython would accept.
-_DOUBTFUL: Final = (NotImplementedError, ImportError, SyntaxError, TypeError, OSError)
-# What `re` says of these types CPython says too, whatever the value: no gap.
-_SURE: Final = re.compile(
-    r"expected string or bytes-like object, got '(?:list|int|NoneType|dict|float|tuple|set|bool)'"
-)
 _ERROR_CHARS: Final = 2000
 # A state whose steps since the last snapshot take longer than this is kept: reading and writing it takes about as long.
 _DEAR_S: Final = 100e-6
@@ -128,7 +110,7 @@ class FastTier:
 
         A failed step leaves `state`. None for a code of which CPython must decide.
         """
-        if any(map(routed_to_cpython, state.steps[state.num_kept :])):
+        if any(_is_cpythons(state.steps[: number + 1]) for number in range(state.num_kept, len(state.steps))):
             return [None] * len(codes)
         with self._num_idle:
             interpreter = self._take()
@@ -147,9 +129,9 @@ class FastTier:
         return interpreter
 
     def _step(self, interpreter: Interpreter, state: State, code: str, keep: bool) -> tuple[Execution, State] | None:
-        if routed_to_cpython(code):
-            return None
         steps = (*state.steps, code)
+        if _is_cpythons(steps):
+            return None
         before, again_s = self._before(steps, state.num_kept), state.again_s + _FEED_S
         keep_from_s = math.inf
         if keep:
@@ -159,7 +141,7 @@ class FastTier:
             answer = interpreter.run(task)
         except InterpreterLost as loss:
             return infrastructure_failure(str(loss), "fast"), state
-        execution = None if answer is None else self._execution(answer)
+        execution = None if answer is None else self._execution(answer, steps)
         if answer is None or execution is None:
             return None
         if not keep or execution.status != "ok":
@@ -178,67 +160,30 @@ class FastTier:
             before.append(steps[number])
         return tuple(before[:-1])
 
-    def _execution(self, answer: Answer) -> Execution | None:
+    def _execution(self, answer: Answer, steps: tuple[str, ...]) -> Execution | None:
         if answer.overflowed:
             message = f"printed more than {self._limits.output_bytes} bytes"
             return _execution("output", answer.stdout, message, answer.wall_s, None)
+        if prints_otherwise(answer.stdout):
+            return None
         if answer.raised is None:
             return _execution("ok", answer.stdout, None, answer.wall_s, 0)
-        status = self._status(answer.raised, answer.wall_s)
+        status = self._status(answer.raised, answer.wall_s, steps)
         if status is None:
             return None
         text = f"{answer.raised.kind.__name__}: {answer.raised.text}"[:_ERROR_CHARS]
         message = "".join([char if char.isprintable() else " " for char in text])
         return _execution(status, answer.stdout, message, answer.wall_s, 1 if status == "error" else None)
 
-    def _status(self, raised: Raised, wall_s: float) -> Status | None:
-        if issubclass(raised.kind, MemoryError):
-            return "memory"
+    def _status(self, raised: Raised, wall_s: float, steps: tuple[str, ...]) -> Status | None:
         if issubclass(raised.kind, TimeoutError) and "limit exceeded" in raised.text:
             return "timeout" if wall_s >= self._limits.timeout_s else None
-        return None if doubtful(raised) else "error"
+        return None if doubtful(raised, (self._source, *steps)) else "error"
 
 
-def routed_to_cpython(step: str) -> bool:
-    """Whether `step` names something that the fast tier lacks or does otherwise, seen without running it."""
-    if "import" in step:
-        for match in _IMPORT.finditer(step):
-            names = match[1] or match[2]
-            for name in names.split(","):
-                if name.split()[:1] and name.split()[0].split(".")[0] not in MODULES:
-                    return True
-    return _WORDS.search(step) is not None or _ends_wrongly(step)
-
-
-def _ends_wrongly(step: str) -> bool:
-    """Whether `step` breaks a rule of syntax that monty lets pass: a last line to be continued, a return outside of
-    functions, as far as that shows in the text."""
-    if step.rstrip().endswith("\\"):
-        return True
-    outside = _RETURN if "def" in step else _RETURN_WITHIN
-    return "return" in step and outside.search(step) is not None
-
-
-def doubtful(raised: Raised) -> bool:
-    """Whether `raised` may come from a gap in monty rather than from the code."""
-    if raised.kind is TypeError and _SURE.fullmatch(raised.text):
-        return False
-    if issubclass(raised.kind, _DOUBTFUL) or "Internal error in monty" in raised.text:
-        return True
-    if issubclass(raised.kind, NameError):
-        name = _MISSING_NAME.search(raised.text)
-        return name is None or hasattr(builtins, name[1]) or name[1] in ("exit", "quit", "__file__", "__name__")
-    if issubclass(raised.kind, AttributeError):
-        return _known_attribute(raised.text)
-    return not issubclass(raised.kind, Exception)
-
-
-def _known_attribute(message: str) -> bool:
-    match = _MISSING_ATTRIBUTE.search(message)
-    if match is None or match[0].startswith("module"):
-        return True
-    owner = getattr(builtins, match[1] or match[2], None)
-    return not isinstance(owner, type) or hasattr(owner, match[3])
+def _is_cpythons(steps: tuple[str, ...]) -> bool:
+    """Whether the last of `steps` is left to CPython before it runs."""
+    return routed_to_cpython(steps[-1]) or not patterns.alike(steps)
 
 
 def _execution(status: Status, stdout: str, error: str | None, wall_s: float, exit_code: int | None) -> Execution:

@@ -324,6 +324,7 @@ class Interpreter:
         self._over = True
         if (process := self._process) is not None:
             process.kill()
+            process.wait()
 
 
 class _Output:

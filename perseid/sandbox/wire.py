@@ -18,7 +18,8 @@ from typing import Final
 from perseid.sandbox.limits import Limits
 
 _PROTOCOL: Final = 6
-_RECURSION = _SUSPENSIONS = 1000
+# Less deep than CPython goes: what goes deeper is CPython's to end.
+_RECURSION, _SUSPENSIONS = 900, 1000
 # Kinds of events.
 PRINT, NAME_LOOKUP, COMPLETE, ERROR, DUMPED, OK, FATAL = 1, 4, 6, 7, 9, 10, 11
 _STDOUT: Final = 1

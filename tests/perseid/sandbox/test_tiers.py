@@ -8,15 +8,17 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from perseid.problems import teacher, toolbox_source
 from perseid.sandbox import Execution, Limits, Sandbox
-from perseid.sandbox.fast import routed_to_cpython
+from perseid.sandbox.routing import routed_to_cpython
+from tests.perseid.sandbox import expressions
 from tests.perseid.sandbox.programs import program
 
 # What the two tiers are known to do differently without an error on the fast one: program, fast tier, CPython.
 KNOWN = {
-    "sets keep the order of insertion": ("print({3, 1, 2})", "{3, 1, 2}\n", "{1, 2, 3}\n"),
     "the last digit of a float may be printed otherwise": (
         "print((15 - 1e16) / 15 / 5)",
         "-133333333333333.13\n",
@@ -32,13 +34,18 @@ KNOWN = {
         "{1: 'b'}\n",
         "{True: 'b'}\n",
     ),
-    "iterators print as lists": ("print(reversed([1]))", "[1]\n", None),
-    "objects print another address and no module": ("class A: pass\nprint(str(A())[:4])", "<A o\n", "<__m\n"),
-    "a missing feature can be caught": (
-        "try:\n    (5).bit_length()\nexcept AttributeError:\n    print('no')",
-        "no\n",
-        "",
+    "a key that is assigned again takes the new key's type": (
+        "d = {}\nd[True] = 1\nd[1] = 2\nprint(d)",
+        "{1: 2}\n",
+        "{True: 2}\n",
     ),
+    "an empty text is found past the end": ("print('ab'.find('', 5))", "2\n", "-1\n"),
+    "equal numbers and texts may be one object": (
+        "print(float('inf') is float('inf'))",
+        "True\n",
+        "False\n",
+    ),
+    "objects print another address and no module": ("class A: pass\nprint(str(A())[:4])", "<A o\n", "<__m\n"),
 }
 _NUMBER = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?")
 
@@ -59,6 +66,61 @@ def test_the_known_differences_are_as_written(sandbox: Sandbox, name: str) -> No
     assert cpython is None or reexecuted.stdout == cpython
 
 
+LEFT_TO_CPYTHON = [
+    "print(pow(3, -1, 7))",
+    "import re\nprint(re.findall('a$', 'a\\n'))",
+    "import re\nprint(re.findall('a|b|', 'ab'))",
+    "import re\nprint(re.findall('[a&&b]', 'a&b'))",
+    "import re\nprint(re.findall('[[:alpha:]]', 'a:]'))",
+    "import re\nprint(re.findall(r'(?a)\\w', 'aé'))",
+    "import re\nprint(re.findall(r'\\101', 'A'))",
+    "import re as r\nprint(r.findall('a|', 'ab'))",
+    "from re import findall\nprint(findall('a|', 'ab'))",
+    "import re\np = 'a|'\nprint(re.findall(p, 'ab'))",
+    "import re\nprint(re.sub('a', r'$0', 'a'))",
+    "print(int('\u0663'))",
+    "print(float('\u0663'))",
+    "import math\nprint(math.sumprod([1], [2]))",
+    "import itertools\nprint(list(itertools.batched([1, 2, 3], 2)))",
+    "from itertools import batched\nprint(list(batched([1, 2, 3], 2)))",
+    'd = {\'a\': 1}\nprint(f"{d["a"]}")',
+    "print(f\"{'\\n'.join('ab')}\")",
+    "def f[T](x):\n    return x\nprint(f(1))",
+    "class A[T]:\n    pass\nprint(1)",
+    "try:\n    1 / 0\nexcept ZeroDivisionError, ValueError:\n    print(1)",
+    "try:\n    print(pow(3, -1, 7))\nexcept ValueError:\n    print('none')",
+    "try:\n    print((5).bit_count())\nexcept AttributeError:\n    print('none')",
+    "try:\n    1 // 0\nexcept ZeroDivisionError as error:\n    print(error)",
+    "def f():\n    try:\n        return pow(3, -1, 7)\n    finally:\n        return 1\nprint(f())",
+    "print(getattr(5, 'bit_count', None) is None)",
+    "print({3, 1, 2})",
+    "for c in set('hello'):\n    print(c)",
+    "r = reversed([1, 2])\nprint(list(r), list(r))",
+    "e = enumerate('ab')\nprint(list(e), list(e))",
+    "v = [3, 1, 2]\nprint(max(set(v), key=v.count))",
+    "def f(n):\n    return n and 1 + f(n - 1)\nprint(f(985))",
+    "print(max([]))",
+    "print(range(5, 0, -2)[1:2:-2])",
+]
+
+
+@pytest.mark.parametrize("code", LEFT_TO_CPYTHON)
+def test_what_the_fast_tier_would_end_otherwise_is_left_to_cpython(sandbox: Sandbox, code: str) -> None:
+    found, asked = sandbox.run(code), sandbox.run(code, tier="cpython")
+    assert found.tier == "cpython"
+    assert (found.status, found.stdout, found.error) == (asked.status, asked.stdout, asked.error)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(codes=st.lists(expressions.programs, min_size=30, max_size=30))
+def test_what_the_fast_tier_answers_cpython_answers_too(sandbox: Sandbox, codes: list[str]) -> None:
+    fast = sandbox.run_many(codes)
+    answered = [(code, found) for code, found in zip(codes, fast, strict=True) if found.tier == "fast"]
+    cpython = sandbox.run_many([code for code, _ in answered], tier="cpython")
+    wrong = [code for (code, found), asked in zip(answered, cpython, strict=True) if not agree(found, asked)]
+    assert wrong == []
+
+
 def agree(fast: Execution, cpython: Execution) -> bool:
     """Whether status and output are equal, the last digit of printed floats apart."""
     if fast.status != cpython.status or _NUMBER.sub("#", fast.stdout) != _NUMBER.sub("#", cpython.stdout):
@@ -72,7 +134,7 @@ def test_generated_programs_end_alike_on_both_tiers(sandbox: Sandbox, first: int
     codes = [program(seed) for seed in range(first, first + num)]
     fast, cpython = sandbox.run_many(codes), sandbox.run_many(codes, tier="cpython")
     answered = [execution for execution in fast if execution.tier == "fast"]
-    assert len(answered) > 0.8 * num
+    assert len(answered) > 0.6 * num
     wrong = [code for code, a, b in zip(codes, fast, cpython, strict=True) if not agree(a, b)]
     assert wrong == []
 
