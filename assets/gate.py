@@ -1,7 +1,7 @@
 """The gate at work: scores of the candidate and of the champion on the same problems, the decision, the aliases.
 
-The rule is `perseid.gate`; the champion's scores come from the evaluation that read its very version. A champion that
-was judged on other held-out problems cannot be compared with, and gives way.
+The rule is `perseid.gate`; the champion of the rounds before is the one to compare with, and its scores come from the
+evaluation that read its very version. One that was judged on other held-out problems gives way.
 """
 
 from collections.abc import Mapping
@@ -26,27 +26,35 @@ def judged(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> Ma
 
 def settle(store: Store, experiment: Experiment, evaluation: Manifest, tracking: Tracking) -> gate.Decision:
     """Decide on the policy that `evaluation` judged, write it down, and let the alias follow."""
-    policy = judged_policy(evaluation)
-    decision = decided(store, experiment, evaluation, policy)
-    champion = gate.apply(store, experiment.name, policy, decision).champion
+    case = case_of(store, experiment.name, evaluation)
+    decision = decided(store, experiment, case)
+    champion = gate.apply(store, experiment.name, case, decision).champion
     if champion is not None:
         champion_alias(store, experiment.name, champion, tracking)
     return decision
 
 
 def is_settled(store: Store, evaluation: Manifest) -> bool:
-    """Whether the gate has spoken on the policy of this evaluation; a kill may come between the two."""
-    policy = judged_policy(evaluation)
-    history = gate.state(store, policy.key.split("/")[0]).history
-    return any((event.key, event.version) == (policy.key, policy.version) and not event.forced for event in history)
+    """Whether the gate has spoken on this very case; a kill may come between an evaluation and its verdict."""
+    experiment = evaluation.key.split("/")[0]
+    return gate.state(store, experiment).verdict(case_of(store, experiment, evaluation)) is not None
 
 
-def decided(store: Store, experiment: Experiment, evaluation: Manifest, policy: gate.Holder) -> gate.Decision:
-    champion = gate.champion(store, experiment.name)
-    if champion is None or champion == policy:
+def case_of(store: Store, experiment: str, evaluation: Manifest) -> gate.Case:
+    """Who is judged by this evaluation, against whom, and on which evaluations."""
+    candidate = judged_policy(evaluation)
+    champion = gate.state(store, experiment).before(candidate)
+    rival = None if champion is None else evaluation_of(store, champion)
+    versions = {"evaluation": evaluation.version, "rival": rival.version if rival else ""}
+    return gate.Case(candidate=candidate, champion=champion, **versions)
+
+
+def decided(store: Store, experiment: Experiment, case: gate.Case) -> gate.Decision:
+    if case.champion is None:
         return gate.decide([], None, seed=experiment.seed)
-    rival = evaluation_of(store, champion)
-    both = None if rival is None else paired(greedy(store, evaluation), greedy(store, rival))
+    mine, theirs = (evaluation_key(policy) for policy in (case.candidate, case.champion))
+    evaluation = store.manifest(mine, case.evaluation)
+    both = paired(greedy(store, evaluation), greedy(store, store.manifest(theirs, case.rival))) if case.rival else None
     if both is None:
         return gate.Decision(verdict="promote", reason="the champion was judged on other held-out problems")
     settings = {"seed": experiment.seed, "confidence": experiment.gate.confidence}
@@ -58,9 +66,16 @@ def judged_policy(evaluation: Manifest) -> gate.Holder:
     return gate.Holder(key=key, version=evaluation.inputs[key])
 
 
+def evaluation_key(policy: gate.Holder) -> str:
+    return policy.key.removesuffix("/policy") + "/evaluation"
+
+
 def evaluation_of(store: Store, policy: gate.Holder) -> Manifest | None:
-    """The newest evaluation that read this version of the policy."""
-    key = policy.key.removesuffix("/policy") + "/evaluation"
+    """The evaluation that read this version of the policy: the current one, else the newest."""
+    key = evaluation_key(policy)
+    current = store.current(key)
+    if current is not None and current.inputs.get(policy.key) == policy.version:
+        return current
     found = [store.manifest(key, version) for version in store.versions(key)]
     judged = [manifest for manifest in found if manifest.inputs.get(policy.key) == policy.version]
     return max(judged, key=lambda manifest: (manifest.created, manifest.version), default=None)

@@ -1,9 +1,19 @@
 """Which policy is champion: a candidate takes its place only if it is not shown to be worse on the held-out problems.
 
 The decision is a pure function of two score columns over the same problems: paired bootstrap, the candidate is held
-when the whole interval of (candidate - champion) lies below 0 (design, section 8). "Not shown to be worse" is not
-"better": with few problems the interval is wide and the gate lets small losses pass. It looks once a round, so over
-many rounds small losses may add up; the evaluation of every round stays on record for that reason.
+when the whole interval of (candidate - champion) lies below 0. "Not shown to be worse" is not "better": with few
+problems the interval is wide and the gate lets small losses pass. It looks once a round, so over many rounds small
+losses may add up; the evaluation of every round stays on record for that reason.
+
+**Rounds have an order, judging has none.** The policy of a round is judged against the champion of the rounds before
+it, whenever that is done, and its verdict changes the place of its own round alone: promoted, it stands in the line at
+its round; held, nothing of its round does. The champion is the last of the line. So an evaluation that is made again
+after an edit gives each round a new verdict, and an older policy never takes the place of a later one by being judged
+later. A verdict belongs to a `Case`: candidate, the champion it was compared with, and both evaluations, by version;
+while the history has it, it is not asked for again.
+
+The user's word stands above: a policy promoted by hand gives way to later rounds than any that was judged by then, and
+one that was rolled back returns by hand or as another version.
 
 The state of an experiment is one small file, `<root>/<experiment>/champion.json`, replaced atomically, with a history
 that only grows. It is bookkeeping of aliases, never an input of a computation: nothing is stale when it changes.
@@ -11,9 +21,10 @@ that only grows. It is bookkeeping of aliases, never an input of a computation: 
 
 import fcntl
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -47,27 +58,74 @@ class Holder(BaseModel):
     version: str
 
 
+class Case(BaseModel):
+    """What a verdict is of. evaluation, rival: versions of the evaluations of candidate and champion, "" for none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    candidate: Holder
+    champion: Holder | None = None
+    evaluation: str = ""
+    rival: str = ""
+
+
 class Event(Holder):
-    """What happened to a policy, why, and when (UTC)."""
+    """What happened to a policy, why, and when (UTC).
+
+    against: the champion that a verdict compared it with; of a rollback, the policy that gave its place back.
+    """
 
     action: Literal["promote", "hold", "rollback"]
     reason: str
     at: str
     forced: bool = False
+    against: Holder | None = None
+    evaluation: str = ""
+    rival: str = ""
+
+    @property
+    def case(self) -> Case:
+        return Case(candidate=_holder(self), champion=self.against, evaluation=self.evaluation, rival=self.rival)
+
+
+class Place(Holder):
+    """A champion in the line. `stands` is the round that it counts as: its own, or, `forced`, the last one judged."""
+
+    stands: int | None = None
+    forced: bool = False
+
+    @property
+    def round(self) -> int:
+        return round_of(self) if self.stands is None else self.stands
 
 
 class State(BaseModel):
-    """`line` holds the champions in the order of their promotion, the present one last."""
+    """`line` holds the champions in the order of their rounds, the present one last."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    line: tuple[Holder, ...] = ()
+    line: tuple[Place, ...] = ()
     candidate: Holder | None = None
     history: tuple[Event, ...] = ()
 
     @property
     def champion(self) -> Holder | None:
-        return self.line[-1] if self.line else None
+        return _holder(self.line[-1]) if self.line else None
+
+    def before(self, policy: Holder) -> Holder | None:
+        """The champion that a policy is judged against: the last of the rounds before its own."""
+        earlier = [place for place in self.line if place.round < round_of(policy)]
+        return _holder(earlier[-1]) if earlier else None
+
+    def verdict(self, case: Case) -> Event | None:
+        """The gate's last word on exactly this case."""
+        said = [event for event in self.history if not event.forced and event.case == case]
+        return said[-1] if said else None
+
+    def rolled_back(self, policy: Holder) -> bool:
+        """Whether the user's last word on this version was to take it back."""
+        words = [event for event in self.history if event.forced and policy in (event.against, _holder(event))]
+        return bool(words) and words[-1].against == policy
 
 
 def decide(
@@ -80,7 +138,7 @@ def decide(
 ) -> Decision:
     """Promote or hold, from both scores on the same problems in the same order, [P] each. Equals promote."""
     if champion is None:
-        return Decision(verdict="promote", reason="there is no champion yet")
+        return Decision(verdict="promote", reason="no champion stands before it")
     found = paired_difference(candidate, champion, seed=seed, samples=samples, confidence=confidence)
     if found.n == 0:
         return Decision(verdict="hold", reason="no held-out problem was evaluated")
@@ -114,14 +172,14 @@ def champion(store: Store, experiment: str) -> Holder | None:
     return state(store, experiment).champion
 
 
-def apply(store: Store, experiment: str, policy: Holder, decision: Decision) -> State:
-    """Write down what `decide` said of `policy`; said before, in the same words, it changes nothing."""
+def apply(store: Store, experiment: str, case: Case, decision: Decision) -> State:
+    """Write down what `decide` said of `case`; said before, in the same words, it changes nothing."""
 
     def change(now: State) -> State:
-        said = [event for event in now.history if _holder(event) == policy and not event.forced]
-        if said and (said[-1].action, said[-1].reason) == (decision.verdict, decision.reason):
+        said = now.verdict(case)
+        if said is not None and (said.action, said.reason) == (decision.verdict, decision.reason):
             return now
-        return _decided(now, policy, decision.verdict, decision.reason)
+        return _judged(now, case, decision)
 
     return _change(store, experiment, change)
 
@@ -133,7 +191,13 @@ def promote(store: Store, experiment: str, key: str, version: str | None = None,
         raise UserError("promote", key, f"expected a policy of {experiment}, such as {experiment}/round_01/policy")
 
     def change(now: State) -> State:
-        return now if now.champion == policy else _decided(now, policy, "promote", reason, forced=True)
+        if now.champion == policy:
+            return now
+        event = _event(policy, "promote", reason, forced=True)
+        judged = max(round_of(known) for known in (policy, *now.history))
+        place = Place(**policy.model_dump(), stands=judged, forced=True)
+        waiting = None if now.candidate == policy else now.candidate
+        return State(line=(*now.line, place), candidate=waiting, history=(*now.history, event))
 
     return _change(store, experiment, change)
 
@@ -145,20 +209,38 @@ def rollback(store: Store, experiment: str, reason: str = "by hand") -> State:
         if len(now.line) < 2:
             where = store.root / experiment / FILE
             raise UserError(where, "line", "no champion stands before the present one; nothing to roll back to")
-        event = _event(now.line[-2], "rollback", f"{reason}; from {now.line[-1].key}@{now.line[-1].version}", True)
+        back, gone = _holder(now.line[-2]), _holder(now.line[-1])
+        event = _event(back, "rollback", f"{reason}; from {gone.key}@{gone.version}", forced=True, against=gone)
         return State(line=now.line[:-1], candidate=now.candidate, history=(*now.history, event))
 
     return _change(store, experiment, change)
 
 
-def _decided(
-    now: State, policy: Holder, verdict: Literal["promote", "hold"], reason: str, *, forced: bool = False
-) -> State:
-    history = (*now.history, _event(policy, verdict, reason, forced))
-    if verdict == "hold":
-        return State(line=now.line, candidate=policy, history=history)
-    line = now.line if now.champion == policy else (*now.line, policy)
-    return State(line=line, candidate=now.candidate if now.candidate != policy else None, history=history)
+def round_of(policy: Holder) -> int:
+    """The round in a policy's key, 0 where there is none."""
+    found = re.search(r"/round_(\d+)/", policy.key)
+    return int(found[1]) if found else 0
+
+
+def _judged(now: State, case: Case, decision: Decision) -> State:
+    """The verdict in the history, and the place of the candidate's round in the line according to it."""
+    policy, number = case.candidate, round_of(case.candidate)
+    about = {"against": case.champion, "evaluation": case.evaluation, "rival": case.rival}
+    history = (*now.history, _event(policy, decision.verdict, decision.reason, forced=False, **about))
+    if now.rolled_back(policy):
+        return State(line=now.line, candidate=now.candidate, history=history)
+    line = [place for place in now.line if place.forced or place.round != number]
+    waiting = now.candidate
+    if decision.verdict == "hold":
+        waiting = policy if waiting is None or round_of(waiting) <= number else waiting
+    else:
+        waiting = None if waiting is not None and round_of(waiting) == number else waiting
+        if policy not in map(_holder, line):
+            above = [
+                i for i, place in enumerate(line) if place.round > number or (place.forced and place.round == number)
+            ]
+            line.insert(above[0] if above else len(line), Place(**policy.model_dump()))
+    return State(line=tuple(line), candidate=waiting, history=history)
 
 
 def _change(store: Store, experiment: str, change: Callable[[State], State]) -> State:
@@ -178,10 +260,10 @@ def _change(store: Store, experiment: str, change: Callable[[State], State]) -> 
         unlock(lock)
 
 
-def _event(policy: Holder, action: Literal["promote", "hold", "rollback"], reason: str, forced: bool) -> Event:
+def _event(policy: Holder, action: Literal["promote", "hold", "rollback"], reason: str, **more: Any) -> Event:
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    return Event(key=policy.key, version=policy.version, action=action, reason=reason, at=at, forced=forced)
+    return Event(key=policy.key, version=policy.version, action=action, reason=reason, at=at, **more)
 
 
-def _holder(event: Event) -> Holder:
-    return Holder(key=event.key, version=event.version)
+def _holder(known: Holder) -> Holder:
+    return Holder(key=known.key, version=known.version)

@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 from pathlib import Path
 
@@ -6,10 +7,10 @@ import pytest
 from perseid import gate
 from perseid.artifacts import Store
 from perseid.errors import UserError
-from perseid.gate import Decision, Holder
+from perseid.gate import Case, Decision, Holder, State
 
 BETTER, WORSE = [1.0] * 60 + [0.0] * 40, [1.0] * 20 + [0.0] * 80
-PROMOTE = Decision(verdict="promote", reason="there is no champion yet")
+PROMOTE = Decision(verdict="promote", reason="no champion stands before it")
 HOLD = Decision(verdict="hold", reason="worse")
 
 
@@ -27,8 +28,14 @@ def policy(store: Store, number: int) -> Holder:
         return Holder(key=key, version=draft.publish("code", {}).version)
 
 
+def judge(store: Store, policy: Holder, decision: Decision, evaluation: str = "e") -> State:
+    """Write down a verdict on a policy against the champion of the rounds before it."""
+    champion = gate.state(store, "toy").before(policy)
+    return gate.apply(store, "toy", Case(candidate=policy, champion=champion, evaluation=evaluation), decision)
+
+
 def test_the_first_candidate_is_promoted() -> None:
-    assert gate.decide(WORSE, None, seed=0) == Decision(verdict="promote", reason="there is no champion yet")
+    assert gate.decide(WORSE, None, seed=0) == Decision(verdict="promote", reason="no champion stands before it")
 
 
 def test_a_candidate_that_is_worse_is_held_with_the_figures() -> None:
@@ -67,11 +74,11 @@ def test_before_any_decision_there_is_no_champion(store: Store) -> None:
 
 def test_decisions_are_written_down_in_order(store: Store) -> None:
     first, second = policy(store, 0), policy(store, 1)
-    gate.apply(store, "toy", first, PROMOTE)
-    now = gate.apply(store, "toy", second, HOLD)
+    judge(store, first, PROMOTE)
+    now = judge(store, second, HOLD)
     assert (now.champion, now.candidate) == (first, second)
     assert [(event.key, event.action, event.reason, event.forced) for event in now.history] == [
-        (first.key, "promote", "there is no champion yet", False),
+        (first.key, "promote", "no champion stands before it", False),
         (second.key, "hold", "worse", False),
     ]
     assert gate.state(store, "toy") == now
@@ -80,17 +87,107 @@ def test_decisions_are_written_down_in_order(store: Store) -> None:
 
 def test_the_same_decision_again_changes_nothing_even_after_a_rollback(store: Store) -> None:
     first, second = policy(store, 0), policy(store, 1)
-    gate.apply(store, "toy", first, PROMOTE)
-    gate.apply(store, "toy", second, PROMOTE)
+    judge(store, first, PROMOTE)
+    judge(store, second, PROMOTE)
     rolled_back = gate.rollback(store, "toy")
     assert rolled_back.champion == first
-    assert gate.apply(store, "toy", second, PROMOTE) == rolled_back
+    assert judge(store, second, PROMOTE) == rolled_back
+
+
+def test_an_evaluation_made_again_leaves_the_champion_where_it_is(store: Store) -> None:
+    policies = [policy(store, number) for number in range(3)]
+    for judged in policies:
+        judge(store, judged, PROMOTE, "fresh_instances 2")
+    for judged in policies:
+        assert judge(store, judged, PROMOTE, "fresh_instances 3").champion == policies[2]
+    now = gate.state(store, "toy")
+    verdicts = [(event.key, event.evaluation) for event in now.history]
+    assert verdicts == [(judged.key, f"fresh_instances {n}") for n in (2, 3) for judged in policies]
+    assert [place.key for place in now.line] == [judged.key for judged in policies]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_the_order_of_judging_again_decides_nothing(store: Store, order: tuple[int, ...]) -> None:
+    policies = [policy(store, number) for number in range(3)]
+    for judged in policies:
+        judge(store, judged, PROMOTE)
+    for number in order:
+        judge(store, policies[number], HOLD if number == 1 else PROMOTE, "again")
+    now = gate.state(store, "toy")
+    assert [place.key for place in now.line] == [policies[0].key, policies[2].key]
+    assert now.champion == policies[2]
+
+
+def test_a_policy_is_judged_against_the_champion_of_the_rounds_before_it(store: Store) -> None:
+    first, second, third = (policy(store, number) for number in range(3))
+    judge(store, first, PROMOTE)
+    judge(store, second, HOLD)
+    judge(store, third, PROMOTE)
+    now = gate.state(store, "toy")
+    assert [now.before(judged) for judged in (first, second, third)] == [None, first, first]
+
+
+def test_a_new_verdict_on_the_champion_itself_counts(store: Store) -> None:
+    first, second = policy(store, 0), policy(store, 1)
+    judge(store, first, PROMOTE)
+    judge(store, second, PROMOTE)
+    now = judge(store, second, HOLD, "on more problems")
+    assert (now.champion, now.candidate) == (first, second)
+
+
+def test_another_version_of_a_rounds_policy_takes_the_place_of_the_one_before(store: Store) -> None:
+    first, second = policy(store, 0), policy(store, 1)
+    judge(store, first, PROMOTE)
+    judge(store, second, PROMOTE)
+    trained_anew = Holder(key=first.key, version="a" * 16)
+    now = judge(store, trained_anew, PROMOTE)
+    assert (now.champion, [place.version for place in now.line]) == (second, ["a" * 16, second.version])
+
+
+def test_a_verdict_is_known_of_its_very_case_alone(store: Store) -> None:
+    first, second = policy(store, 0), policy(store, 1)
+    judge(store, first, PROMOTE)
+    now = judge(store, second, PROMOTE)
+    case = Case(candidate=second, champion=first, evaluation="e")
+    assert now.verdict(case) == now.history[-1]
+    for other in ({"evaluation": "f"}, {"rival": "g"}, {"champion": None}, {"candidate": first}):
+        assert now.verdict(case.model_copy(update=other)) is None
+
+
+def test_the_users_word_stands_until_a_later_round_is_judged(store: Store) -> None:
+    first, second, third = (policy(store, number) for number in range(3))
+    judge(store, first, PROMOTE)
+    judge(store, second, PROMOTE)
+    gate.promote(store, "toy", first.key)
+    assert judge(store, second, PROMOTE, "again").champion == first
+    assert gate.state(store, "toy").before(third) == first
+    assert judge(store, third, PROMOTE).champion == third
+
+
+def test_what_was_rolled_back_is_not_promoted_by_judging_it_again(store: Store) -> None:
+    first, second = policy(store, 0), policy(store, 1)
+    judge(store, first, PROMOTE)
+    judge(store, second, PROMOTE)
+    gate.rollback(store, "toy")
+    now = judge(store, second, PROMOTE, "again")
+    assert (now.champion, now.history[-1].evaluation) == (first, "again")
+    assert gate.promote(store, "toy", second.key).champion == second
+    assert judge(store, second, PROMOTE, "and again").champion == second
+
+
+def test_a_state_of_before_cases_is_still_read(store: Store) -> None:
+    first = policy(store, 0)
+    holder = first.model_dump()
+    event = {**holder, "action": "promote", "reason": "there is no champion yet", "at": "2026-01-01", "forced": False}
+    (store.root / "toy" / "champion.json").write_text(json.dumps({"line": [holder], "history": [event]}))
+    assert gate.champion(store, "toy") == first
+    assert judge(store, policy(store, 1), HOLD).champion == first
 
 
 def test_a_held_policy_may_be_promoted_by_hand(store: Store) -> None:
     first, second = policy(store, 0), policy(store, 1)
-    gate.apply(store, "toy", first, PROMOTE)
-    gate.apply(store, "toy", second, HOLD)
+    judge(store, first, PROMOTE)
+    judge(store, second, HOLD)
     now = gate.promote(store, "toy", "perseid://toy/round_01/policy", reason="we like it")
     assert (now.champion, now.candidate) == (second, None)
     assert (now.history[-1].action, now.history[-1].forced, now.history[-1].reason) == ("promote", True, "we like it")
@@ -131,7 +228,8 @@ def test_the_champion_is_no_artifact(store: Store) -> None:
 def hold_many(root: Path, name: str) -> None:
     for number in range(20):
         decision = Decision(verdict="hold", reason=f"{name} {number}")
-        gate.apply(Store(root), "toy", Holder(key=f"toy/{name}/policy", version="0" * 16), decision)
+        case = Case(candidate=Holder(key=f"toy/{name}/policy", version="0" * 16))
+        gate.apply(Store(root), "toy", case, decision)
 
 
 def test_processes_that_decide_at_once_lose_no_decision(tmp_path: Path) -> None:
