@@ -11,6 +11,7 @@ from assets.work import Made, Work
 from perseid.errors import UserError
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP
 from perseid.problems import Demonstration, Problem, ProblemSet, build
+from perseid.tables import frame
 
 VERSION = 3  # the pools went out of it
 
@@ -45,8 +46,7 @@ def demonstration_frame(demonstrations: list[Demonstration]) -> pl.DataFrame:
         (shown.example_id, shown.kind, shown.problem_id, shown.question, END_OF_STEP.join(shown.steps) + END_OF_ANSWER)
         for shown in demonstrations
     ]
-    columns = ("example_id", "kind", "problem_id", "question", "response")
-    return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row").sort("example_id")
+    return frame("demonstrations", rows)
 
 
 def refuse_overlaps(work: Work, problems: pl.DataFrame, demonstrations: pl.DataFrame) -> None:

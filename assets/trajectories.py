@@ -23,8 +23,9 @@ from perseid.artifacts.store import JOURNALS
 from perseid.grading import Grader
 from perseid.problems import Gold, Problem
 from perseid.sandbox import AsyncSandbox
-from perseid.search import Rows, Services, Update, drive
+from perseid.search import Services, Update, drive
 from perseid.search.journal import digest_of
+from perseid.search.rows import Rows
 
 VERSION = 5  # a version is what was read: the pool of its round, the grader, the kernel
 

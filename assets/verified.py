@@ -6,6 +6,7 @@ Reads every shard and records which version of each: Dagster itself keeps one ev
 import polars as pl
 
 from assets.work import Made, Work
+from perseid.tables import frame
 from perseid.verified import verify
 
 VERSION = 2  # a version is what was read: the pool of its round, and no seed
@@ -18,7 +19,7 @@ def make(work: Work) -> Made:
     versions = [(shard, manifest.version) for shard, manifest in work.shards().items()]
     work.table("verified", kept)
     work.table("rejected", rejected)
-    work.table("shards", pl.DataFrame(versions, schema=["shard", "version"], orient="row"))
+    work.table("shards", frame("shards", versions))
     by_family = kept.group_by("family").agg(
         pl.len().alias("trajectories"), pl.col("problem_id").n_unique().alias("problems")
     )

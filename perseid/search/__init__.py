@@ -3,14 +3,12 @@
 from perseid.search.driver import drive, run_searches
 from perseid.search.kernel import picked, search
 from perseid.search.method import Method
-from perseid.search.rows import Rows, tables
 from perseid.search.services import SandboxFailure, Services, Update
 from perseid.search.tree import Node, Stats, Tree
 
 __all__ = [
     "Method",
     "Node",
-    "Rows",
     "SandboxFailure",
     "Services",
     "Stats",
@@ -20,5 +18,4 @@ __all__ = [
     "picked",
     "run_searches",
     "search",
-    "tables",
 ]

@@ -8,67 +8,15 @@ it among `searches.answers`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import polars as pl
 
 from perseid.search.tree import Node, Tree, path_q, trajectory_id
+from perseid.tables import frame, key_of
 
-NODES: Final = {
-    "problem_id": pl.String,
-    "node_id": pl.String,
-    "parent_id": pl.String,
-    "depth": pl.Int64,
-    "status": pl.String,
-    "visits": pl.Int64,
-    "value_sum": pl.Float64,
-    "q": pl.Float64,
-    "prior": pl.Float64,
-    "answer": pl.String,
-    "correct": pl.Boolean,
-    "execution": pl.String,
-    "tier": pl.String,
-    "tokens": pl.Int64,
-}
-TEXTS: Final = {
-    "problem_id": pl.String,
-    "node_id": pl.String,
-    "text": pl.String,
-    "stdout": pl.String,
-    "error": pl.String,
-}
-TRAJECTORIES: Final = {
-    "trajectory_id": pl.String,
-    "problem_id": pl.String,
-    "node_id": pl.String,
-    "answer": pl.String,
-    "correct": pl.Boolean,
-    "mean_q": pl.Float64,
-    "min_q": pl.Float64,
-    "steps": pl.Int64,
-    "tokens": pl.Int64,
-    "rollout": pl.Int64,
-}
-SEARCHES: Final = {
-    "problem_id": pl.String,
-    "solved": pl.Boolean,
-    "rollouts": pl.Int64,
-    "nodes": pl.Int64,
-    "tokens": pl.Int64,
-    "answers": pl.Int64,
-    "correct_answers": pl.Int64,
-    "difficulty": pl.String,
-    "ended": pl.String,
-    "samples": pl.Int64,
-    "merged": pl.Int64,
-    "refused": pl.Int64,
-    "executions": pl.Int64,
-    "untold": pl.Int64,
-}
-
-
-SORTED_BY: Final = {"nodes": 2, "texts": 2, "trajectories": 3, "searches": 1}
+NAMES: Final = ("nodes", "texts", "trajectories", "searches")
 PACKED_NODES: Final = 20_000
 
 
@@ -76,7 +24,7 @@ class Rows:
     """Takes finished trees and keeps their rows alone, packed: a tree need not outlive its search."""
 
     def __init__(self) -> None:
-        self._packed: dict[str, list[pl.DataFrame]] = {name: [] for name in SORTED_BY}
+        self._packed: dict[str, list[pl.DataFrame]] = {name: [] for name in NAMES}
         self._trees: list[Tree] = []
         self._nodes = 0
 
@@ -89,13 +37,11 @@ class Rows:
     def tables(self) -> dict[str, pl.DataFrame]:
         """The four tables of a trajectories artifact, by name; the order of the trees leaves no trace."""
         self._pack()
-        return {
-            name: pl.concat(parts).sort(parts[0].columns[: SORTED_BY[name]]) for name, parts in self._packed.items()
-        }
+        return {name: pl.concat(parts).sort(key_of(name)) for name, parts in self._packed.items()}
 
     def _pack(self) -> None:
-        for name, frame in _frames(self._trees).items():
-            self._packed[name].append(frame)
+        for name, rows in _frames(self._trees).items():
+            self._packed[name].append(rows)
         self._trees, self._nodes = [], 0
 
 
@@ -112,15 +58,11 @@ def _frames(trees: Sequence[Tree]) -> dict[str, pl.DataFrame]:
     answers = [(tree.problem_id, node) for tree in trees for node in tree.told()]
     texts = ((p, n.node_id, n.text, n.stdout, n.error) for p, n in nodes if n.parent is not None)
     return {
-        "nodes": _frame(NODES, (_node(*node) for node in nodes)),
-        "texts": _frame(TEXTS, texts),
-        "trajectories": _frame(TRAJECTORIES, (_trajectory(*node) for node in answers)),
-        "searches": _frame(SEARCHES, (_search(tree) for tree in trees)),
+        "nodes": frame("nodes", (_node(*node) for node in nodes)),
+        "texts": frame("texts", texts),
+        "trajectories": frame("trajectories", (_trajectory(*node) for node in answers)),
+        "searches": frame("searches", (_search(tree) for tree in trees)),
     }
-
-
-def _frame(schema: dict[str, Any], rows: Iterator[tuple[Any, ...]]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=schema, orient="row")
 
 
 def _node(problem_id: str, node: Node) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ from perseid.experiment import Pairs
 from perseid.methods.rstar_math import METHOD
 from perseid.pairs import Branch, build_pairs, contrasts, edges, fault, split_of
 from perseid.problems.problem import Problem
-from perseid.search.rows import NODES, TEXTS, TRAJECTORIES
+from perseid.tables import frame
 
 PROBLEMS = pl.DataFrame([asdict(Problem(p, "pool", 1, "f", "", "w", "seen", f"{p}?")) for p in ("p", "r")])
 STEPS = Pairs(margin=0.5, min_edit=0, final=False)
@@ -50,9 +50,9 @@ def grown(tree: dict[str, tuple[float, bool | None]], problem_id: str = "p") -> 
         if correct is not None:
             trajectories.append((node_id.ljust(16), problem_id, node_id, "1", correct, 0.0, 0.0, 2, 2, 1))
     return {
-        "nodes": pl.DataFrame(nodes, schema=NODES, orient="row"),
-        "texts": pl.DataFrame(texts, schema=TEXTS, orient="row"),
-        "trajectories": pl.DataFrame(trajectories, schema=TRAJECTORIES, orient="row"),
+        "nodes": frame("nodes", nodes),
+        "texts": frame("texts", texts),
+        "trajectories": frame("trajectories", trajectories),
     }
 
 

@@ -2,7 +2,6 @@ import polars as pl
 import pytest
 
 from perseid import tables
-from perseid.search import rows
 
 GOLD = pl.DataFrame({"problem_id": ["a", "b"], "answer": ["1", "2"], "kind": ["number", "text"]})
 NODES = pl.DataFrame(
@@ -31,15 +30,16 @@ def test_every_table_of_the_contract_has_a_schema() -> None:
     }
 
 
-def test_the_stages_write_the_columns_that_the_schemas_ask_for() -> None:
-    written = {
-        "nodes": rows.NODES,
-        "texts": rows.TEXTS,
-        "trajectories": rows.TRAJECTORIES,
-        "searches": rows.SEARCHES,
-    }
-    for name, columns in written.items():
-        assert list(tables.columns_of(name).items()) == list(columns.items()), name
+def test_a_frame_of_rows_has_the_columns_of_its_schema_and_is_sorted_by_its_key() -> None:
+    made = tables.frame("gold", [("b", "2", "text"), ("a", "1", "number")])
+    assert made.equals(GOLD)
+    for name in tables.SCHEMAS:
+        assert tables.frame(name, []).schema == tables.columns_of(name), name
+
+
+def test_rows_of_another_width_are_no_frame() -> None:
+    with pytest.raises(Exception, match="column"):
+        tables.frame("gold", [("a", "1")])
 
 
 def test_every_table_may_be_empty() -> None:

@@ -9,7 +9,7 @@ from perseid.methods.rstar_math import METHOD
 from perseid.problems.problem import Problem
 from perseid.sandbox import Execution, Sandbox
 from perseid.search import SandboxFailure
-from perseid.search.rows import TEXTS, TRAJECTORIES
+from perseid.tables import frame
 from perseid.verified import ancestors, verify
 
 PROBLEMS = pl.DataFrame(
@@ -34,8 +34,8 @@ def searched(*found: tuple[str, str, bool, float, float, Path]) -> dict[str, pl.
         leaf = (node_ids[-1], path[-1][1].strip(), correct, mean_q, min_q, len(path), 10, 1)
         trajectories.append((name, problem_id, *leaf))
     return {
-        "texts": pl.DataFrame(texts, schema=TEXTS, orient="row"),
-        "trajectories": pl.DataFrame(trajectories, schema=TRAJECTORIES, orient="row"),
+        "texts": frame("texts", texts),
+        "trajectories": frame("trajectories", trajectories),
     }
 
 

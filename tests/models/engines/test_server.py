@@ -22,7 +22,8 @@ from perseid.engine import Completion, EngineFailure, Generate, Sampling
 from perseid.errors import UserError
 from perseid.experiment import Search, Server
 from perseid.methods.rstar_math import METHOD
-from perseid.search import run_searches, tables
+from perseid.search import run_searches
+from perseid.search.rows import tables
 from tests.models.engines.fake_server import ANSWER, FAILURES, STEP, FakeServer, rule
 
 SAMPLING = Sampling(max_tokens=16, stop=(STEP, ANSWER))

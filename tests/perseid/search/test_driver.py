@@ -17,7 +17,8 @@ from perseid.grading import Grader
 from perseid.methods.rstar_math import METHOD, RStarMath
 from perseid.problems import Gold
 from perseid.sandbox import AsyncSandbox, Sandbox
-from perseid.search import Node, SandboxFailure, Services, Tree, Update, drive, run_searches, tables
+from perseid.search import Node, SandboxFailure, Services, Tree, Update, drive, run_searches
+from perseid.search.rows import tables
 from perseid.tables import validate
 
 SETTINGS = Search(candidates=4, rollouts=8, rollouts_unsolved=4, max_depth=4)

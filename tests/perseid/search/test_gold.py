@@ -13,9 +13,10 @@ import perseid.search
 from perseid.experiment import Search
 from perseid.methods.rstar_math import RStarMath
 from perseid.problems.problem import Problem
-from perseid.search import Stats, run_searches, tables
+from perseid.search import Stats, run_searches
 from perseid.search.method import Rated, Standing, Step
 from perseid.search.requests import Execute, Grade, Propose, Score
+from perseid.search.rows import tables
 
 SETTINGS = Search(candidates=4, rollouts=6, max_depth=4, ppm=True)
 

@@ -20,9 +20,10 @@ from perseid.errors import UserError
 from perseid.experiment import Search
 from perseid.grading import Grader
 from perseid.methods.rstar_math import METHOD
-from perseid.search import Services, run_searches, tables
+from perseid.search import Services, run_searches
 from perseid.search.driver import run_key
 from perseid.search.journal import FIRST, FRAME, NEXT, START, Journal
+from perseid.search.rows import tables
 
 SETTINGS = Search(candidates=3, rollouts=4, max_depth=4, ppm=True)
 
@@ -364,7 +365,8 @@ from dataclasses import dataclass, replace
 from tests.perseid.search.conftest import Late, Toy
 from perseid.experiment import Search
 from perseid.methods.rstar_math import METHOD
-from perseid.search import run_searches, tables
+from perseid.search import run_searches
+from perseid.search.rows import tables
 
 class Slow:
     weights = "scripted"

@@ -4,7 +4,8 @@ from typing import Any
 from perseid.experiment import Search
 from perseid.methods.rstar_math import METHOD
 from perseid.sandbox import State
-from perseid.search import run_searches, tables
+from perseid.search import run_searches
+from perseid.search.rows import tables
 from perseid.search.states import States
 
 
