@@ -54,7 +54,7 @@ def bootstrap(examples: pl.DataFrame, base: experiment.Base, delimiters: tuple[s
 def train_policy(
     examples: pl.DataFrame,
     start: Path,
-    settings: experiment.PolicyTraining,
+    settings: experiment.SupervisedTraining,
     out: Path,
     seed: int,
     progress: Progress = lambda done, total: None,
@@ -99,7 +99,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, prompt: str, response: str, conte
     return {"input_ids": head + tail, "labels": [-100] * len(head) + tail}
 
 
-def _arguments(settings: experiment.PolicyTraining, out: Path, seed: int) -> SFTConfig:
+def _arguments(settings: experiment.SupervisedTraining, out: Path, seed: int) -> SFTConfig:
     return SFTConfig(
         output_dir=str(out),
         max_steps=settings.steps,

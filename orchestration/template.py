@@ -1,19 +1,22 @@
 """`new`: an experiment file to start from, every key with its unit and reason."""
 
-import re
 from pathlib import Path
+
+from pydantic_core import PydanticCustomError
 
 from orchestration.places import EXPERIMENTS
 from perseid.errors import UserError
+from perseid.naming import named
 
 TEMPLATE = Path(__file__).with_name("new_experiment.yaml")
-NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 def write(name: str, folder: Path | None = None) -> Path:
     """Write `<folder>/<name>.yaml`. Raises `UserError` for a bad name, a file that exists, a folder that refuses."""
-    if not NAME.fullmatch(name):
-        raise UserError("new", name, "expected small letters, digits and _, a letter first, at most 64")
+    try:
+        named(name)
+    except PydanticCustomError as error:
+        raise UserError("new", name, error.message()) from None
     path = (folder or EXPERIMENTS) / f"{name}.yaml"
     text = TEMPLATE.read_text().replace("name: NAME", f"name: {name}", 1)
     try:

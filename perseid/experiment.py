@@ -1,142 +1,141 @@
-"""One YAML file is one experiment: read into frozen models; every error names the file, the key and what was expected.
+"""One YAML file is one experiment: read into frozen sections; each error names the file, the key and what was expected.
 
 Fields carry their unit, range and reason. `rounds` is a list of overrides, one a round, merged into the experiment's
-own `pool`, `search`, `selection` and `training` (rStar-Math's four rounds differ: spec, section 1.5).
+own `pool`, `search`, `selection` and `training` (rStar-Math's four rounds differ; arXiv 2501.04519, section 3.4).
 """
 
-import itertools
-from collections.abc import Callable
+import logging
+import os
+import pkgutil
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, Strict, ValidationError, model_validator
 
-from perseid.engines import KINDS, Engine, Server, Transformers, Vllm
+from perseid.consistency import contradiction, without_effect
+from perseid.document import read
+from perseid.engines import Engine, Server, Transformers, Vllm, checked_key
 from perseid.errors import UserError
+from perseid.mistakes import described, mistake, unknown
+from perseid.naming import named
+from perseid.problems.settings import Pool, Problems
 from perseid.section import DISCRIMINATOR, OPERATIONAL, Section
 
 __all__ = ["Base", "Control", "Engine", "Evaluation", "Experiment", "Gate", "Pairs", "PolicyTraining", "Pool"]
-__all__ += ["PpmTraining", "Problems", "Round", "Search", "Selection", "Server", "Training", "Transformers", "Vllm"]
+__all__ += ["PpmTraining", "Problems", "Round", "Search", "Selection", "Server", "SupervisedTraining", "Training"]
+__all__ += ["Transformers", "Vllm"]
 __all__ += ["load_experiment"]
 
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+MAX_PARAMETERS: Final = 1_000_000_000  # trained in float32: 16 bytes each
+MAX_ROUNDS: Final = 99  # their names sort: round_01 to round_99
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
+Confidence = Annotated[float, Field(gt=0.0, lt=1.0)]
+Temperature = Annotated[float, Field(ge=0.01, le=100.0)]  # below, logits overflow; above, nothing is left of them
+Tokens = Annotated[int, Field(ge=1, le=8192)]  # the longest context of a base
 S = TypeVar("S", bound=Section)
-
-
-class Pool(Section):
-    """The questions that a round searches, fresh in every round; a round may ask more of the harder kinds."""
-
-    demonstrated: Count = 6  # questions a demonstrated family
-    undemonstrated: Count = 20
-    composed: Count = 6  # questions a (family, composition) pair
-
-
-class Problems(Section):
-    """Seed problems. Sizes are questions a family (or a family and composition)."""
-
-    source: Annotated[Literal["reasoning_gym"], DISCRIMINATOR] = "reasoning_gym"
-    demonstrated: tuple[str, ...]  # families the teacher demonstrates
-    undemonstrated: tuple[str, ...]  # families whose solving programs must be discovered
-    demonstrated_compositions: tuple[str, ...] = ()
-    undemonstrated_compositions: tuple[str, ...] = ()
-    demonstrations: Count = 60
-    demonstrations_composed: Count = 20
-    drills: Count = 150  # questions that name the functions to call, in all
-    explorations: Count = 40  # questions a family, answered by a random program that merely runs
-    explorations_composed: Count = 10
-    pool: Pool = Pool()
-    held_out: Positive = 10
-    held_out_wordings: Count = 3  # in a wording that no other split uses
-    held_out_composed: Count = 3
-    held_out_compositions: Count = 5  # of (family, composition) pairs that no other split asks
 
 
 class Base(Section):
     """The Llama-architecture policy bootstrapped in round 0."""
 
-    hidden_size: Positive = 128
-    layers: Positive = 2
-    heads: Positive = 4
-    vocab_size: Positive = 800
-    context: Positive = 256  # tokens
+    hidden_size: int = Field(128, ge=2, le=8192)  # a multiple of heads, and a head's share of it even
+    layers: int = Field(2, ge=1, le=128)
+    heads: int = Field(4, ge=1, le=128)
+    vocab_size: int = Field(800, ge=264, le=65_536)  # at least the bytes, and the marks of the prompt
+    context: int = Field(256, ge=16, le=8192)  # tokens
+
+    @model_validator(mode="after")
+    def _a_llama_can_be_made(self) -> "Base":
+        if self.hidden_size % (2 * self.heads):
+            wanted = f"a multiple of {2 * self.heads}, twice the heads (rotary embeddings are pairs)"
+            raise mistake("hidden_size", f"expected {wanted}, found {self.hidden_size}")
+        if self.parameters > MAX_PARAMETERS:
+            raise mistake("hidden_size", f"expected at most {MAX_PARAMETERS:,} parameters, found {self.parameters:,}")
+        return self
+
+    @property
+    def parameters(self) -> int:
+        """About how many: embedding, and in each layer attention and a feed-forward part of thrice the width."""
+        return self.vocab_size * self.hidden_size + self.layers * 13 * self.hidden_size**2
 
 
 class Search(Section):
-    """MCTS over executed steps (rStar-Math; spec, sections 1.2 and 8)."""
+    """MCTS over executed steps (rStar-Math; arXiv 2501.04519, section 3.2)."""
 
-    candidates: Positive = 6  # samples an expansion
-    rollouts: Positive = 16
-    rollouts_unsolved: Count = 0  # further rollouts for a problem still unsolved after them
-    exploration: float = Field(2.0, ge=0.0)  # c of UCT
+    candidates: int = Field(6, ge=1, le=1024)  # samples an expansion
+    rollouts: int = Field(16, ge=1, le=100_000)
+    rollouts_unsolved: int = Field(0, ge=0, le=100_000)  # further rollouts for a problem still unsolved after them
+    exploration: float = Field(2.0, ge=0.0, le=1000.0)  # c of UCT
     unvisited: Literal["zero", "inf"] = "inf"  # UCT's term of an unvisited child: "zero" is the parity preset
     tie: Literal["first", "random"] = "random"
-    max_depth: Positive = 16  # steps
-    max_step_tokens: Positive = 16
-    temperature: float = Field(1.0, gt=0.0)
+    max_depth: int = Field(16, ge=1, le=512)  # steps
+    max_step_tokens: Tokens = 16
+    temperature: Temperature = 1.0
     top_p: float = Field(1.0, gt=0.0, le=1.0)
-    errors_threshold: Positive = 1  # consecutive failed steps that close a node
+    errors_threshold: int = Field(1, ge=1, le=1024)  # consecutive failed steps that close a node
     ppm: bool = False  # interior nodes start from the PPM's score (paper: from round 3)
-    limit_tokens: Count = 0  # generated for one problem; 0: none
-    limit_nodes: Count = 0  # of one tree; 0: none
-    limit_s: float = Field(0.0, ge=0.0)  # in which something worked for one problem, waiting apart; 0: none
+    limit_tokens: int = Field(0, ge=0, le=1_000_000_000)  # generated for one problem; 0: none
+    limit_nodes: int = Field(0, ge=0, le=1_000_000_000)  # of one tree; 0: none
+    limit_s: float = Field(0.0, ge=0.0, le=604_800.0)  # a problem's, while it is worked on and does not wait; 0: none
 
 
 class Pairs(Section):
-    """Step preference pairs (rStar-Math; spec, section 1.3)."""
+    """Step preference pairs (rStar-Math; arXiv 2501.04519, section 3.3)."""
 
-    positives: Positive = 2
-    negatives: Positive = 2
+    positives: int = Field(2, ge=1, le=1024)
+    negatives: int = Field(2, ge=1, le=1024)
     margin: float = Field(0.5, ge=0.0, le=2.0)  # least Q(chosen) - Q(rejected)
-    min_edit: Count = 20  # least Levenshtein distance of the two steps, characters
+    min_edit: int = Field(20, ge=0, le=100_000)  # least Levenshtein distance of the two steps, characters
     final: bool = True  # the final-answer rule: whole trajectories compared
     held_out: Share = 0.25  # share of problems whose pairs only measure the PPM
 
 
 class Selection(Section):
-    top: Positive = 2  # trajectories a problem, by mean Q then min Q
+    top: int = Field(2, ge=1, le=1024)  # trajectories a problem, by mean Q then min Q
     pairs: Pairs = Pairs()
 
 
-class PolicyTraining(Section):
+class SupervisedTraining(Section):
     """SFT. Steps, never seconds: a control at equal steps must be exact."""
 
-    steps: Positive = 150
-    batch: Positive = 64  # sequences a step, grouped by length
+    steps: int = Field(150, ge=1, le=10_000_000)
+    batch: int = Field(64, ge=1, le=65_536)  # sequences a step, grouped by length
     learning_rate: float = Field(2e-3, gt=0.0)
-    verified_weight: Positive = 3  # how often a verified trajectory stands in an epoch, against 1 for a demonstration
+
+
+class PolicyTraining(SupervisedTraining):
+    """SFT on demonstrations and on what search verified."""
+
+    verified_weight: int = Field(3, ge=1, le=1024)  # how often a verified trajectory stands in an epoch, against 1
     history: Literal["this_round", "all_rounds"] = "all_rounds"  # whose verified trajectories train the policy
 
 
 class PpmTraining(Section):
     """Pairwise Bradley-Terry on raw logits, served as tanh(logit / scale)."""
 
-    epochs: Positive = 1
-    batch: Positive = 32  # pairs
+    epochs: int = Field(1, ge=1, le=1024)
+    batch: int = Field(32, ge=1, le=65_536)  # pairs
     learning_rate: float = Field(1e-3, gt=0.0)
-    scale: float = Field(5.0, gt=0.0)
+    scale: float = Field(5.0, ge=0.001, le=1_000_000.0)
     history: Literal["this_round", "all_rounds"] = "all_rounds"
 
 
 class Training(Section):
-    bootstrap: PolicyTraining = PolicyTraining(steps=250, learning_rate=3e-3)
+    bootstrap: SupervisedTraining = SupervisedTraining(steps=250, learning_rate=3e-3)
     policy: PolicyTraining = PolicyTraining()
     ppm: PpmTraining = PpmTraining()
 
 
 class Evaluation(Section):
-    samples: Positive = 8  # k of pass@k, maj@k and PPM best-of-k
-    temperature: float = Field(1.0, gt=0.0)
-    max_tokens: Positive = 96
-    mcts_problems: Count = 60  # held-out problems that the small MCTS is run on (0: none)
-    mcts_rollouts: Positive = 4
-    mcts_candidates: Positive = 4
-    fresh_instances: Positive = 5  # new questions of its family that each verified program is re-run on
-    bootstrap_samples: Positive = 2000
-    confidence: float = Field(0.95, gt=0.0, lt=1.0)
+    samples: int = Field(8, ge=1, le=1024)  # k of pass@k, maj@k and PPM best-of-k
+    temperature: Temperature = 1.0
+    max_tokens: Tokens = 96
+    mcts_problems: int = Field(60, ge=0, le=100_000)  # held-out problems that the small MCTS is run on (0: none)
+    mcts_rollouts: int = Field(4, ge=1, le=100_000)
+    mcts_candidates: int = Field(4, ge=1, le=1024)
+    fresh_instances: int = Field(5, ge=1, le=1000)  # new questions that each verified program is re-run on
+    bootstrap_samples: int = Field(2000, ge=1, le=100_000)  # each as large as the held-out set
+    confidence: Confidence = 0.95
 
 
 class Control(Section):
@@ -146,7 +145,7 @@ class Control(Section):
 
 
 class Gate(Section):
-    confidence: float = Field(0.95, gt=0.0, lt=1.0)
+    confidence: Confidence = 0.95
     metric: Literal["greedy_pass@1"] = "greedy_pass@1"
 
 
@@ -159,11 +158,19 @@ class Round(Section):
     training: dict[str, Any] = {}
 
 
+def _method(name: str) -> str:
+    """Of a file in `perseid/methods`, which stands above this one."""
+    known = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).with_name("methods"))]))
+    if name not in known:
+        raise mistake("", unknown(name, known))
+    return name
+
+
 class Experiment(Section):
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-    description: Annotated[str, OPERATIONAL] = ""
-    seed: Count = 0
-    method: str = "rstar_math"
+    name: Annotated[str, AfterValidator(named)]
+    description: Annotated[str, Field(max_length=10_000), OPERATIONAL] = ""
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    method: Annotated[str, AfterValidator(_method)] = "rstar_math"
     problems: Problems
     base: Base = Base()
     engine: Engine = Transformers()
@@ -173,54 +180,56 @@ class Experiment(Section):
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
     control: Control | None = None
-    shards: Annotated[int, Field(ge=1, le=1000)] = 1
-    rounds: Annotated[tuple[Round, ...], Field(min_length=1)]
+    shards: int = Field(1, ge=1, le=1000)
+    rounds: Annotated[tuple[Round, ...], Strict(False), Field(min_length=1, max_length=MAX_ROUNDS)]
 
     @model_validator(mode="after")
-    def rounds_are_valid(self) -> "Experiment":
-        for number, (name, of) in itertools.product(range(1, len(self.rounds) + 1), self._parts().items()):
-            try:
-                of(number)
-            except ValidationError as error:
-                first = error.errors()[0]
-                key = ".".join(map(str, (f"rounds.{number - 1}.{name}", *first["loc"])))
-                raise ValueError(f"{key}: {_expected(first)}") from error
+    def _rounds_are_valid(self) -> "Experiment":
+        for number in range(1, len(self.rounds) + 1):
+            for name, section in self._overridden().items():
+                try:
+                    merged(section, getattr(self.rounds[number - 1], name))
+                except ValidationError as error:
+                    key, expected = described(error, type(section))
+                    raise mistake(f"rounds.{number}.{name}.{key}", expected) from None
         return self
 
-    def _parts(self) -> dict[str, Callable[[int], Section]]:
-        """What a round may change, by its key in the file."""
-        return {
-            "pool": self.pool_of,
-            "search": self.search_of,
-            "selection": self.selection_of,
-            "training": self.training_of,
-        }
+    @model_validator(mode="after")
+    def _sections_agree(self) -> "Experiment":
+        if found := contradiction(self):
+            raise mistake(*found)
+        return self
+
+    def _overridden(self) -> dict[str, Section]:
+        """The sections that a round may change, by their key in it."""
+        own = {name: getattr(self, name) for name in ("search", "selection", "training")}
+        return {"pool": self.problems.pool, **own}
 
     def at(self, round: int) -> "Experiment":
         """The sections as `round`, counted from 1, sees them: its overrides laid over; 0 is the experiment's own."""
         if round == 0:
             return self
-        problems = self.problems.model_copy(update={"pool": self.pool_of(round)})
-        changed = {name: of(round) for name, of in self._parts().items() if name != "pool"}
-        return self.model_copy(update={"problems": problems, **changed})
+        overrides = self.rounds[round - 1]
+        seen = {name: merged(section, getattr(overrides, name)) for name, section in self._overridden().items()}
+        problems = self.problems.model_copy(update={"pool": seen.pop("pool")})
+        return self.model_copy(update={"problems": problems, **seen})
 
     def pool_of(self, round_number: int) -> Pool:
-        return merged(self.problems.pool, self.rounds[round_number - 1].pool)
+        return self.at(round_number).problems.pool
 
     def search_of(self, round_number: int) -> Search:
-        """The settings of a round, counted from 1."""
-        return merged(self.search, self.rounds[round_number - 1].search)
+        return self.at(round_number).search
 
     def selection_of(self, round_number: int) -> Selection:
-        return merged(self.selection, self.rounds[round_number - 1].selection)
+        return self.at(round_number).selection
 
     def training_of(self, round_number: int) -> Training:
-        return merged(self.training, self.rounds[round_number - 1].training)
+        return self.at(round_number).training
 
 
 def merged(section: S, overrides: dict[str, Any]) -> S:
     """`section` with `overrides` laid over it, mappings merged key by key, validated anew."""
-    return type(section).model_validate(_overlay(section.model_dump(), overrides))
+    return type(section).model_validate(_overlay(section.model_dump(), overrides)) if overrides else section
 
 
 def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -231,31 +240,17 @@ def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def load_experiment(path: Path | str, overrides: dict[str, Any] | None = None) -> Experiment:
     """Read an experiment file; `overrides` (from the command line) are laid over it before validation.
 
-    Raises `UserError` naming the file, the key and what was expected.
+    What is legal and has no effect is a line in the log. Raises `UserError` naming the file, the key and what was
+    expected.
     """
     path = Path(path)
+    raw = read(path)
     try:
-        raw = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(path, "", f"cannot be read ({error.strerror}); expected an experiment file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(path, "", f"expected YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise UserError(path, "", f"expected a mapping of keys, found {type(raw).__name__}")
-    try:
-        return Experiment.model_validate(_overlay(raw, overrides or {}))
+        experiment = Experiment.model_validate(_overlay(raw, overrides or {}))
     except ValidationError as error:
-        first = error.errors()[0]
-        loc = [
-            part
-            for i, part in enumerate(first["loc"])
-            if not (i == 1 and first["loc"][0] == "engine" and part in KINDS)
-        ]
-        raise UserError(path, ".".join(map(str, loc)), _expected(first)) from error
-
-
-def _expected(error: Any) -> str:
-    """What pydantic expected and found, in one line; a validator of ours has said it all."""
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    return f"{error['msg']}, found {str(error['input'])[:80]!r}"
+        raise UserError(path, *described(error, Experiment)) from error
+    if isinstance(experiment.engine, Server):
+        checked_key(os.environ)
+    for key, why in without_effect(raw, experiment):
+        logging.getLogger(__name__).warning("%s: %s: %s", path, key, why)
+    return experiment

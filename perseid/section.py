@@ -26,9 +26,12 @@ DISCRIMINATOR: Final = Role.DISCRIMINATOR
 
 
 class Section(BaseModel):
-    """A part of an experiment: immutable, and a key it does not know is an error."""
+    """A part of an experiment: immutable, and a key it does not know is an error.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Strict: `true` is no number, and text is none either. A field that is a list says `Strict(False)`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def canonical(value: Any) -> Any:

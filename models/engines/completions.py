@@ -22,7 +22,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -283,11 +282,3 @@ def _root(url: str) -> str:
 
 def _seconds(retry_after: str) -> float:
     return float(retry_after[:6]) if retry_after.isdecimal() else 0.0
-
-
-def checked(url: str) -> str:
-    """`url` if it can be a base URL; it is shown in errors, so it holds no secret. Raises `UserError`."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
-        raise UserError("engine", "endpoints", "expected URLs like http://127.0.0.1:8000/v1, without a key or password")
-    return url.rstrip("/")

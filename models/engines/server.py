@@ -32,16 +32,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from models.checkpoint import weights_hash
-from models.engines.completions import Client, Failed, Served, checked, session
+from models.engines.completions import Client, Failed, Served, session
 from models.engines.endpoints import CHECK_S, Endpoint, Endpoints
 from perseid import experiment
 from perseid.engine import Completion, EngineFailure, Generate
+from perseid.engines import API_KEY, checked_key
 from perseid.errors import UserError
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-KEY: Final = "PERSEID_API_KEY"
+KEY: Final = API_KEY
 T = TypeVar("T")
 
 
@@ -56,7 +57,7 @@ class ServerEngine:
         self.weights = "" if settings.model else weights_hash(folder)
         self._folder, self._settings = Path(folder), settings
         self._model = settings.model or self.weights
-        self._urls = list(dict.fromkeys(map(checked, settings.endpoints)))
+        self._urls = list(settings.endpoints)
         self._told: tuple[str, str] | None = None  # id and root of `settings.model`
         self._mistake: UserError | None = None
         self._session: ClientSession | None = None
@@ -85,20 +86,13 @@ class ServerEngine:
         """
         return await asyncio.wrap_future(self._there(self._generate(requests)))
 
-    def _key(self) -> str:
-        """The key for the servers, "" for none. Raises `UserError`, without showing it, where no header holds it."""
-        key = os.environ.get(KEY, "").strip()
-        if not all("!" <= character <= "~" for character in key):
-            raise UserError(KEY, "", "expected a key of printable ASCII characters without blanks")
-        return key
-
     def _there(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     # What follows runs on the engine's own loop.
 
     async def _start(self) -> None:
-        settings, loop, key = self._settings, asyncio.get_running_loop(), self._key()
+        settings, loop, key = self._settings, asyncio.get_running_loop(), checked_key(os.environ)
         self._slots = asyncio.Semaphore(settings.batch)
         self._session = session(settings.batch + len(self._urls), settings.timeout_s, key)
         self._client = Client(self._session, self._model, not settings.model, key)

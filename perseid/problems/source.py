@@ -11,10 +11,10 @@ import random
 from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from dataclasses import dataclass
 
-from perseid import experiment
 from perseid.errors import UserError
 from perseid.problems.families import COMPOSITIONS, FAMILIES, Composition, Family, Item
 from perseid.problems.problem import Gold, Part, Problem, Split
+from perseid.problems.settings import Pool, Problems
 from perseid.problems.teacher import FUNCTIONS, READERS, Demonstration, Kind, program, random_program
 
 VERSION = "1"  # raised by hand when the same settings and families come to draw other questions, or teach other texts
@@ -41,12 +41,11 @@ class Draw:
     new_wording: bool = False
 
 
-def build(settings: experiment.Problems, seed: int, pools: Sequence[experiment.Pool] = ()) -> ProblemSet:
+def build(settings: Problems, seed: int, pools: Sequence[Pool] = ()) -> ProblemSet:
     """The demonstrations, the held-out set and a pool for each of `pools`; the same arguments give the same set.
 
-    Raises `UserError` for a family or composition that is not known.
+    Raises `UserError` for more questions than a family has.
     """
-    _check_names(settings)
     builder = _Builder(settings, seed)
     builder.build()
     for number, pool in enumerate(pools, 1):
@@ -54,13 +53,12 @@ def build(settings: experiment.Problems, seed: int, pools: Sequence[experiment.P
     return builder.set
 
 
-def draw_pool(settings: experiment.Problems, seed: int, number: int, before: Sequence[Problem]) -> ProblemSet:
+def draw_pool(settings: Problems, seed: int, number: int, before: Sequence[Problem]) -> ProblemSet:
     """The pool of round `number`, of the sizes in `settings.pool`; what is asked in `before` is not asked again.
 
     With the problems and the pools of all rounds before, it is the pool that `build` draws: a stream is drawn from in
     order, and all that was taken of it stands in `before`.
     """
-    _check_names(settings)
     builder = _Builder(settings, seed)
     builder.seen = {(problem.family, data_of(problem)) for problem in before}
     builder.pool(number, settings.pool)
@@ -87,7 +85,7 @@ def fresh_instances(problem: Problem, n: int, seed: int, asked: Collection[str])
 
 
 def composed_pairs(
-    settings: experiment.Problems,
+    settings: Problems,
 ) -> tuple[list[tuple[Family, Composition]], list[tuple[Family, Composition]]]:
     """The (family, composition) pairs asked in training, and those asked in the held-out split alone."""
     names = (*settings.demonstrated_compositions, *settings.undemonstrated_compositions)
@@ -102,7 +100,7 @@ def composed_pairs(
     return pairs, apart
 
 
-def _demonstrates(settings: experiment.Problems, family: Family, composition: Composition | None) -> bool:
+def _demonstrates(settings: Problems, family: Family, composition: Composition | None) -> bool:
     known = composition is None or composition.name in settings.demonstrated_compositions
     return known and family.name in settings.demonstrated
 
@@ -115,7 +113,7 @@ def seed_of(*parts: object) -> int:
 class _Builder:
     """Draws questions from one stream a (family, composition), so that no two splits share one."""
 
-    def __init__(self, settings: experiment.Problems, seed: int) -> None:
+    def __init__(self, settings: Problems, seed: int) -> None:
         self.settings, self.seed = settings, seed
         self.families = [FAMILIES[name] for name in (*settings.demonstrated, *settings.undemonstrated)]
         self.streams: dict[tuple[str, str], _Stream] = {}
@@ -136,7 +134,7 @@ class _Builder:
             self.draw(family, composition, size.held_out_compositions, Draw("held_out", part="new_composition"))
         self.drill(self.families)
 
-    def pool(self, number: int, size: experiment.Pool) -> None:
+    def pool(self, number: int, size: Pool) -> None:
         for family in self.families:
             asked = size.demonstrated if family.name in self.settings.demonstrated else size.undemonstrated
             self.draw(family, None, asked, Draw("pool", number))
@@ -267,17 +265,3 @@ def data_of(problem: Problem) -> str:
         question = question.removesuffix(COMPOSITIONS[problem.composition].wording).removesuffix(" ").removesuffix(".")
     before, after = FAMILIES[problem.family].wordings[int(problem.wording)].split("{}")
     return question.removeprefix(before).removesuffix(after)
-
-
-def _check_names(settings: experiment.Problems) -> None:
-    for key, known in (("demonstrated", FAMILIES), ("undemonstrated", FAMILIES)):
-        for name in getattr(settings, key):
-            if name not in known:
-                raise UserError(
-                    "experiment", f"problems.{key}", f"{name!r} is not a family; known: {', '.join(FAMILIES)}"
-                )
-    for key in ("demonstrated_compositions", "undemonstrated_compositions"):
-        for name in getattr(settings, key):
-            if name not in COMPOSITIONS:
-                expected = f"{name!r} is not a composition; known: {', '.join(COMPOSITIONS)}"
-                raise UserError("experiment", f"problems.{key}", expected)

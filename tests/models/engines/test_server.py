@@ -262,15 +262,6 @@ def test_a_key_that_no_header_holds_is_refused_without_showing_it(
     assert key not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "url", ["127.0.0.1:8000/v1", "http://me:sesame@host/v1", "http://host/v1?key=sesame", "http://"]
-)
-def test_an_endpoint_that_is_no_plain_url_is_refused_without_showing_it(folder: Path, url: str) -> None:
-    with pytest.raises(UserError, match="endpoints: expected URLs like") as error:
-        ServerEngine(folder, Server(endpoints=(url,)))
-    assert "sesame" not in str(error.value)
-
-
 def test_a_server_of_other_weights_is_never_asked(folder: Path, servers: list[FakeServer]) -> None:
     servers[0].model = "other"
     with ServerEngine(folder, settings(*servers)) as engine:

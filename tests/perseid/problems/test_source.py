@@ -176,11 +176,6 @@ def test_more_questions_than_a_family_has_end_with_the_most_there_are() -> None:
         build(settings, seed=0, pools=[Pool(undemonstrated=353)])
 
 
-def test_an_unknown_family_is_named() -> None:
-    with pytest.raises(UserError, match=r"problems\.undemonstrated: 'lmc' is not a family; known: products, gcd"):
-        build(SETTINGS.model_copy(update={"undemonstrated": ("lmc",)}), seed=0, pools=[POOL])
-
-
 def test_a_program_reads_calls_and_prints() -> None:
     assert teacher.program(("numbers", "gcd")) == (
         "# read the numbers\na = numbers(q)",

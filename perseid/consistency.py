@@ -1,0 +1,93 @@
+"""What the sections of an experiment say to each other: what contradicts itself, and what is said without effect.
+
+Only what can be known from the file alone. What can never have an effect is refused; what is legal, and has none here,
+is a warning.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from perseid.problems.capacity import asked, excess
+from perseid.problems.settings import Pool
+
+if TYPE_CHECKING:
+    from perseid.experiment import Experiment
+
+COMPOSED: Final = ("demonstrations_composed", "explorations_composed", "held_out_composed", "held_out_compositions")
+
+
+def contradiction(e: "Experiment") -> tuple[str, str] | None:
+    """The first key that cannot stand beside the others, and what was expected; None if they agree."""
+    return (
+        _guide_before_there_is_one(e)
+        or _bootstrap_in_a_round(e)
+        or _step_longer_than_the_context(e)
+        or excess(asked(e.problems, _pools(e)), e.evaluation.fresh_instances)
+        or _rounds_that_ask_nothing(e)
+    )
+
+
+def without_effect(raw: Mapping[str, Any], e: "Experiment") -> Iterator[tuple[str, str]]:
+    """Keys that the file sets and that nothing reads, each with the reason. `raw` is the file as it was written."""
+    problems, evaluation = _keys(raw, "problems"), _keys(raw, "evaluation")
+    if not (e.problems.demonstrated_compositions or e.problems.undemonstrated_compositions):
+        for key in COMPOSED:
+            if problems.get(key):
+                yield f"problems.{key}", "has no effect without compositions"
+        if _keys(problems, "pool").get("composed"):
+            yield "problems.pool.composed", "has no effect without compositions"
+    if e.search.ppm:
+        yield "search.ppm", "has no effect in round 1, which trains the first PPM"
+    if e.evaluation.mcts_problems == 0:
+        for key in ("mcts_rollouts", "mcts_candidates"):
+            if key in evaluation:
+                yield f"evaluation.{key}", "has no effect while evaluation.mcts_problems is 0"
+
+
+def _keys(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = raw.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _pools(e: "Experiment") -> list[tuple[str, Pool]]:
+    """A pool a round, with the key by which a user would change it."""
+    keys = [f"rounds.{n}.pool" if round.pool else "problems.pool" for n, round in enumerate(e.rounds, 1)]
+    return [(key, e.at(number).problems.pool) for number, key in enumerate(keys, 1)]
+
+
+def _guide_before_there_is_one(e: "Experiment") -> tuple[str, str] | None:
+    expected = "has no effect: round 1 trains the first PPM, so that rounds from 2 on can be guided by one"
+    if e.rounds[0].search.get("ppm"):
+        return "rounds.1.search.ppm", expected
+    if e.search.ppm and len(e.rounds) == 1:
+        return "search.ppm", expected
+    return None
+
+
+def _bootstrap_in_a_round(e: "Experiment") -> tuple[str, str] | None:
+    for number, round in enumerate(e.rounds, 1):
+        if "bootstrap" in round.training:
+            return f"rounds.{number}.training.bootstrap", "has no effect: it is round 0's; expected it under training"
+    return None
+
+
+def _step_longer_than_the_context(e: "Experiment") -> tuple[str, str] | None:
+    """A step stands behind its question."""
+    for number in range(len(e.rounds) + 1):
+        tokens = e.at(number).search.max_step_tokens
+        if tokens >= e.base.context:
+            key = f"rounds.{number}.search" if number and "max_step_tokens" in e.rounds[number - 1].search else "search"
+            return f"{key}.max_step_tokens", f"expected less than base.context, {e.base.context}, found {tokens}"
+    return None
+
+
+def _rounds_that_ask_nothing(e: "Experiment") -> tuple[str, str] | None:
+    """A pool that is empty, or smaller than the shards that search it."""
+    for number, (key, _) in enumerate(_pools(e), 1):
+        of_round = asked(e.problems, [(key, e.at(number).problems.pool)])
+        asks = sum(one.asks for one in of_round if one.key.startswith(key))
+        if asks == 0:
+            return key, f"expected questions to search in round {number}, found none"
+        if asks < e.shards:
+            return "shards", f"expected at most {asks:,}, the questions of round {number}: a shard would search nothing"
+    return None
