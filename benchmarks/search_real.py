@@ -108,7 +108,7 @@ def quickstart(loaded: Experiment, store: Store) -> Task:
     """A round's search as the experiment has it."""
     folder = store.folder(f"{loaded.name}/round_{ROUND - 1:02d}/policy", "model")
     pool = pool_of(store.read(f"{loaded.name}/round_{ROUND:02d}/pool", "problems"), 0, 1)
-    settings = loaded.search_of(ROUND).model_copy(update={"ppm": False})
+    settings = loaded.at(ROUND).search.model_copy(update={"ppm": False})
     grader = grader_of(store.read(f"{loaded.name}/round_{ROUND:02d}/pool", "gold"))
     return Task(loaded.name, folder, loaded.engine, METHOD, settings, pool, grader)
 

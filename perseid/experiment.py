@@ -214,18 +214,6 @@ class Experiment(Section):
         problems = self.problems.model_copy(update={"pool": seen.pop("pool")})
         return self.model_copy(update={"problems": problems, **seen})
 
-    def pool_of(self, round_number: int) -> Pool:
-        return self.at(round_number).problems.pool
-
-    def search_of(self, round_number: int) -> Search:
-        return self.at(round_number).search
-
-    def selection_of(self, round_number: int) -> Selection:
-        return self.at(round_number).selection
-
-    def training_of(self, round_number: int) -> Training:
-        return self.at(round_number).training
-
 
 def merged(section: S, overrides: dict[str, Any]) -> S:
     """`section` with `overrides` laid over it, mappings merged key by key, validated anew."""

@@ -52,8 +52,6 @@ STALE: dict[str, set[str]] = {
     "selection.top": {"verified"},
     "selection.pairs": {"pairs"},
     "training.bootstrap": {"bootstrap"},
-    "training.bootstrap.verified_weight": set(),
-    "training.bootstrap.history": set(),
     "training.policy": {"policy", "control"},
     "training.policy.verified_weight": {"policy"},
     "training.policy.history": set(),  # it decides the inputs, and stands there
@@ -82,7 +80,7 @@ ELSEWHERE: dict[str, set[str]] = {
 }
 OTHER = {"method": "rejection", "problems.demonstrated": ["gcd"], "problems.undemonstrated": ["lcm", "weekday"]}
 OTHER |= {"problems.demonstrated_compositions": ["double"], "problems.undemonstrated_compositions": ["square"]}
-OTHER |= {"evaluation.confidence": 0.5, "gate.confidence": 0.5, "name": "y"}
+OTHER |= {"base.hidden_size": 136, "evaluation.confidence": 0.5, "gate.confidence": 0.5, "name": "y"}
 
 
 def versions(file: dict[str, Any]) -> dict[str, set[str]]:
@@ -126,7 +124,7 @@ def another(path: str, value: Any, field: FieldInfo) -> Any:
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
-        return value + 1 if value % 4 else value + 4  # heads divide the hidden size
+        return value + 1 if value % 4 else value + 4  # twice the heads divide the hidden size
     return value / 2 if isinstance(value, float) and value else f"{value}x" if isinstance(value, str) else 0.5
 
 

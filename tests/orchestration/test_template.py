@@ -13,7 +13,7 @@ from perseid.problems import build
 def test_a_new_experiment_loads_under_its_name_and_its_problems_build(tmp_path: Path) -> None:
     experiment = load_experiment(write("mine", tmp_path))
     assert experiment.name == "mine"
-    assert len(build(experiment.problems, experiment.seed, [experiment.pool_of(1)]).problems) > 100
+    assert len(build(experiment.problems, experiment.seed, [experiment.at(1).problems.pool]).problems) > 100
 
 
 def test_every_section_of_an_experiment_stands_in_it(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_another_process_builds_the_same_problems() -> None:
 @pytest.mark.parametrize(("name", "questions"), [("quickstart", "0e03f984c0a2e2ae"), ("smoke", "bd088de3b5955a63")])
 def test_the_shipped_experiments_ask_the_questions_that_their_numbers_are_of(name: str, questions: str) -> None:
     e = load_experiment(f"experiments/{name}.yaml")
-    asked = build(e.problems, e.seed, [e.pool_of(number) for number in range(1, len(e.rounds) + 1)]).problems
+    asked = build(e.problems, e.seed, [e.at(number).problems.pool for number in range(1, len(e.rounds) + 1)]).problems
     rows = sorted((p.problem_id, p.split, p.round, p.part, p.question) for p in asked)
     assert hashlib.sha256(repr(rows).encode()).hexdigest()[:16] == questions
 
