@@ -12,6 +12,7 @@ from perseid.experiment import Experiment
 from perseid.methods import method_named
 from perseid.methods.rstar_math import MARKS
 from perseid.problems import families_version, toolbox_version
+from perseid.sandbox import sandbox
 from perseid.search import kernel
 
 
@@ -27,6 +28,7 @@ OWNERS: Final[Mapping[str, Callable[[Experiment], str]]] = {
     "prompts": prompts_key,
     "kernel": lambda e: kernel.VERSION,
     "grader": lambda e: str(grading.VERSION),
+    "sandbox": lambda e: sandbox.VERSION,
     "toolbox": lambda e: toolbox_version(),
     "families": lambda e: families_version(),
 }

@@ -17,7 +17,7 @@ BASE: Final[Ref] = (0, "policy")
 # Whose verified examples train (`history`) decides which inputs there are, and stands there.
 TRAINING: Final = ("training.policy", "-training.policy.history", "engine.threads", "seed")
 CONTROL: Final = ("control", *TRAINING, "-training.policy.verified_weight")
-ANSWERING: Final = ("method", "sampling", "prompts", "kernel", "grader", "toolbox")
+ANSWERING: Final = ("method", "sampling", "prompts", "kernel", "grader", "sandbox", "toolbox")
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,10 @@ def _round(e: Experiment, r: int) -> Iterator[Stage]:
     composed = ("problems.demonstrated_compositions", "problems.undemonstrated_compositions")
     yield Stage("pool", "pool", (PROBLEMS, *before), (*named, *composed, "problems.pool", "seed"), ("families",))
     search = ("search", "engine", "shards", "seed")
-    searching = ("method", "prompts", "kernel", "grader", "toolbox")
+    searching = ("method", "prompts", "kernel", "grader", "sandbox", "toolbox")
     yield Stage("trajectories", "trajectories", (pool, (r - 1, "policy"), *guide), search, searching, sharded=True)
-    yield Stage("verified", "verified", (pool, trees), ("selection.top",), ("method", "grader", "toolbox"))
+    rerun = ("method", "grader", "sandbox", "toolbox")
+    yield Stage("verified", "verified", (pool, trees), ("selection.top",), rerun)
     yield Stage("pairs", "pairs", (pool, trees), ("selection.pairs",), ("prompts",))
     known = _history(r, "verified", now.training.policy.history)
     yield Stage("policy", "policy", (PROBLEMS, BASE, *known), TRAINING, ("prompts",))

@@ -18,6 +18,7 @@ from perseid.engines import Server, Transformers, Vllm
 from perseid.experiment import Experiment, Training
 from perseid.methods import rejection, rstar_math
 from perseid.problems import families
+from perseid.sandbox import sandbox
 from perseid.search import kernel
 from perseid.section import Section
 
@@ -172,6 +173,7 @@ USERS = {
     "prompts": {"problems", "bootstrap", "policy", "control", "pairs", *GENERATED},
     "kernel": GENERATED,
     "grader": {"verified", *GENERATED},
+    "sandbox": {"verified", *GENERATED},
     "toolbox": {"problems", "verified", *GENERATED},
     "families": {"problems", "pool", "evaluation"},
 }
@@ -189,6 +191,8 @@ def raise_owner(name: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Non
         monkeypatch.setattr(kernel, "VERSION", "next")
     elif name == "grader":
         monkeypatch.setattr(grading, "VERSION", "next")
+    elif name == "sandbox":
+        monkeypatch.setattr(sandbox, "VERSION", "next")
     elif name == "toolbox":
         monkeypatch.setattr(keys, "toolbox_version", lambda: "next")
     else:
