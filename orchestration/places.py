@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perseid.artifacts.addresses import plain
+from perseid.artifacts.disk import replace_file
 from perseid.artifacts.leases import holder, lease
 from perseid.artifacts.store import LEASES
 from perseid.errors import UserError
@@ -59,7 +60,7 @@ class Places:
                 raise UserError(folder, "root", f"expected a folder that can be written ({error.strerror})") from error
         settings = self.dagster / "dagster.yaml"
         if not settings.exists():
-            settings.write_text(INSTANCE_FILE.read_text())
+            replace_file(settings, INSTANCE_FILE.read_bytes())
 
     def evolving(self, experiment: str) -> AbstractContextManager[None]:
         """Hold the experiment against a second `evolve`. Raises `UserError` naming who runs it."""

@@ -31,6 +31,7 @@ from perseid.artifacts.manifest import (
 from perseid.errors import UserError
 
 POINTER: Final = "current"
+AGAIN: Final = "delete it and evolve again"
 LEASES: Final = ".leases"  # below an experiment: who makes what
 JOURNALS: Final = ".journal"  # beside a key's versions: what its making goes on from
 
@@ -145,9 +146,9 @@ class Store:
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(pointer, "", f"cannot be read ({error}); expected a version") from error
+            raise UserError(pointer, "", f"cannot be read ({error}); {AGAIN}") from error
         if not VERSION.fullmatch(version):
-            raise UserError(pointer, "", f"expected a version of 16 hex digits, found {version[:40]!r}")
+            raise UserError(pointer, "", f"expected a version of 16 hex digits, found {version[:40]!r}; {AGAIN}")
         return self.manifest(key, version) if (self.place(key) / version).is_dir() else None
 
     def manifest(self, key: str, version: str) -> Manifest:
