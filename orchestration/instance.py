@@ -111,14 +111,14 @@ def create_instance(places: Places) -> None:
         return
     with (places.dagster / ".lock").open("w") as lock:
         flock_within(lock.fileno(), WAIT_S)
-        for leftover in places.dagster.glob(".tmp-*"):  # made under the lock alone, so its maker is dead
+        for leftover in places.dagster.glob(".making-*"):  # made under the lock alone, so its maker is dead
             shutil.rmtree(leftover, ignore_errors=True)
         if not all((places.dagster / name).exists() for name in DATABASES):
             _create(places)
 
 
 def _create(places: Places) -> None:
-    with tempfile.TemporaryDirectory(dir=places.dagster, prefix=".tmp-") as made:
+    with tempfile.TemporaryDirectory(dir=places.dagster, prefix=".making-") as made:
         replace_file(Path(made) / SETTINGS, (places.dagster / SETTINGS).read_bytes())
         _touch(Path(made))
         for name in FOLDERS:

@@ -86,11 +86,11 @@ class Link:
         """Make the database under another name first: a kill amid its migrations would leave one that none can open."""
         from mlflow import MlflowClient
 
-        for leftover in self.folder.glob(".tmp-*"):  # made under the lock alone, so its maker is dead
+        for leftover in self.folder.glob(".making-*"):  # made under the lock alone, so its maker is dead
             shutil.rmtree(leftover, ignore_errors=True)
         if self.database.exists():
             return
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".tmp-") as folder:
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".making-") as folder:
             made = Path(folder) / DATABASE
             MlflowClient(sqlite_uri(made), sqlite_uri(made)).search_experiments()
             made.rename(self.database)

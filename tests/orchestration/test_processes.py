@@ -17,9 +17,12 @@ from assets.freshness import survey, units
 from assets.graph import unroll
 from assets.registry import CHECKPOINTS, model_name
 from orchestration import follow
+from orchestration.instance import create_instance
 from orchestration.places import EXPERIMENTS, Places, sqlite_uri
+from orchestration.tracking import MlflowTracking
 from perseid import gate
 from perseid.artifacts import Store
+from perseid.artifacts.disk import hidden_folder
 from perseid.check import check
 from perseid.experiment import load_experiment
 
@@ -57,9 +60,20 @@ def test_two_experiments_may_be_started_at_once_on_a_fresh_root(tmp_path: Path, 
         files.append(tmp_path / f"{name}.yaml")
         files[-1].write_text(SMOKE.replace("name: smoke", f"name: {name}"))
     runs = [started("orchestration", "evolve", str(file), "--rounds", "0", "--root", str(root)) for file in files]
-    assert [ended(run)[0] for run in runs] == [0, 0]
+    outcomes = [ended(run) for run in runs]
+    assert [status for status, _ in outcomes] == [0, 0], outcomes
     assert check(Store(root)).faults == []
     assert {key.split("/")[0] for key in Store(root).keys()} == {"one", "two"}  # noqa: SIM118 it is no mapping
+
+
+def test_making_the_databases_leaves_what_another_process_writes_beside_them(tmp_path: Path) -> None:
+    places = Places.of(tmp_path)
+    places.prepare()
+    with hidden_folder(places.dagster) as dagster, hidden_folder(places.mlflow) as mlflow:
+        create_instance(places)
+        assert MlflowTracking(folder=str(places.mlflow)).link.tell(lambda client: client.search_experiments())
+        assert dagster.is_dir()
+        assert mlflow.is_dir()
 
 
 def test_what_another_process_makes_is_refused_in_one_line_that_says_who(tmp_path: Path) -> None:
