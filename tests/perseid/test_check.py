@@ -10,7 +10,7 @@ from perseid.artifacts import Manifest, Store
 from perseid.artifacts.manifest import version_of
 from perseid.check import check
 from perseid.errors import UserError
-from perseid.gate import Decision, Holder, apply
+from perseid.gate import Case, Decision, Holder, apply
 from perseid.queries import run_query
 
 KEY = "toy/round_01/policy"
@@ -113,7 +113,8 @@ def test_a_table_that_breaks_its_schema_is_a_fault_even_with_the_right_hash(stor
 
 
 def test_a_champion_that_is_gone_and_a_damaged_gate_are_faults(store: Store) -> None:
-    apply(store, "toy", Holder(key=KEY, version="0" * 16), Decision(verdict="promote", reason="first"))
+    gone = Case(candidate=Holder(key=KEY, version="0" * 16))
+    apply(store, "toy", gone, Decision(verdict="promote", reason="first"))
     assert f"{'0' * 16}/manifest.json: cannot be read" in check(store).faults[0]
     (store.root / "toy" / "champion.json").write_text("{")
     assert "champion.json: damaged" in check(store).faults[0]
