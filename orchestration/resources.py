@@ -1,11 +1,12 @@
 """What the assets are given: the store, machines for models and programs, tracking, and where progress goes."""
 
-import logging
 import os
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import dagster as dg
 
 from assets.work import Report, Reporter
 from orchestration.places import Places
@@ -44,17 +45,28 @@ class LocalMachines:
 
 
 class LoggedProgress:
-    """Progress of a run that the UI started: a line at most every `every_s` seconds."""
+    """Progress of a run that the UI started, in the run's own log: a line at most every `every_s` seconds."""
 
     def __init__(self, every_s: float = 10.0) -> None:
-        self.every_s, self.told, self.log = every_s, 0.0, logging.getLogger("perseid")
+        self.every_s = every_s
+        self.asset, self.began, self.told = "", 0.0, 0.0
 
     def __call__(self, report: Report) -> None:
         now = time.monotonic()
+        if report.asset != self.asset:
+            self.asset, self.began, self.told = report.asset, now, now
         if report.done == report.total or now - self.told >= self.every_s:
             self.told = now
-            solved = "" if report.solved is None else f", {report.solved} solved"
-            self.log.info("%s: %d of %d %s%s", report.asset, report.done, report.total, report.unit, solved)
+            dg.get_dagster_logger("perseid").info(line_of(report, now - self.began))
+
+
+def line_of(report: Report, elapsed_s: float) -> str:
+    parts = [f"{report.done}/{report.total} {report.unit}"]
+    if report.solved is not None and report.done:
+        parts.append(f"{100 * report.solved / report.done:.0f} % solved")
+    if report.tokens and elapsed_s > 0:
+        parts.append(f"{report.tokens / elapsed_s:,.0f} tokens/s")
+    return f"{report.asset}: {' · '.join(parts)}"
 
 
 def resources(places: Places, reporter: Reporter | None = None) -> dict[str, Any]:

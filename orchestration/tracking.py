@@ -20,6 +20,7 @@ import dagster as dg
 
 from assets.tracking import Account, Checkpoint
 from orchestration.dead_runs import sign
+from orchestration.export import exported
 from orchestration.mlflow_link import MISSED, Link, link_to, writable
 from orchestration.places import Places
 from orchestration.records import ATTEMPT, Record, Writer, metric_name, now_ms
@@ -216,7 +217,7 @@ class MlflowTracking(dg.ConfigurableResource):
                 return found
             made = client.create_model_version(
                 checkpoint.model,
-                checkpoint.folder.resolve().as_uri(),
+                exported(checkpoint, self.link.folder / "artifacts").as_uri(),
                 run_id=checkpoint.run_id or None,
                 tags={**checkpoint.tags, "data_version": checkpoint.version},
                 await_creation_for=None,
