@@ -38,11 +38,11 @@ _LACKING: Final = "".join(f"|{name}" for module, names in _LATER for name in nam
 # what passes over an attribute that is missing.
 _WORDS = re.compile(
     rf"\b(?:sleep|eval|exec|open|hasattr|getattr|cbrt|ulp|from_number|copy\.replace{_LACKING})\b"
-    r"|__\w+__\s*\(|\b(?:hash|id|dir|vars)\s*\(|;[ \t]*(?:import|from)\b"
+    r"|\b(?:__\w+__|hash|id|dir|vars)\s*\(|;[ \t]*(?:import|from)\b"
 )
 # Sets keep another order in monty, and these iterators are lists there: only where neither shows.
 _ORDER_OR_ITERATOR = re.compile(
-    r"(?<!\bsorted\()(?<!\blen\()(?<!\bsum\()\b(?:frozen)?set\(|\bsorted\(set\(.*\bkey\b|\{[^{}:]*\sfor\s"
+    r"(?<!\bsorted\()(?<!\blen\()(?<!\bsum\()\b(?:frozen)?set\(|\bsorted\(set\(.{0,300}\bkey\b|\{[^{}:]*\sfor\s"
     r"|(?<!\bin )(?<!\blist\()(?<!\bdict\()(?<!\btuple\()(?<!\bjoin\()(?<!\bsorted\()\b(?:enumerate|reversed)\b"
 )
 # What betrays in the output that one of the two wrote it: objects by their address, a set, a range.
@@ -50,7 +50,7 @@ _PRINTED = re.compile(r"<[\w. ]+ at 0x|<(?:class|function|built-in|bound|generat
 # Only what no gap of monty's raises may be caught, and not looked at.
 _CATCHES = re.compile(r"^[ \t]*(?:except\b(.*)|finally\b)", re.MULTILINE)
 _HARMLESS: Final = r"(?:ZeroDivisionError|IndexError|KeyError)"
-_CATCHES_HARMLESSLY = re.compile(rf"\s*(?:{_HARMLESS}|\(\s*{_HARMLESS}(?:\s*,\s*{_HARMLESS})*\s*,?\s*\))\s*:.*")
+_CATCHES_HARMLESSLY = re.compile(rf"(?:{_HARMLESS}|\({_HARMLESS}(?:,{_HARMLESS})*,?\)):.*")
 _RETURN = re.compile(r"^return\b", re.MULTILINE)
 _RETURN_WITHIN = re.compile(r"^[ \t]*return\b", re.MULTILINE)
 # Syntax of 3.12 and later.
@@ -84,8 +84,9 @@ def routed_to_cpython(step: str) -> bool:
                     return True
     if _WORDS.search(step) is not None or _ORDER_OR_ITERATOR.search(step) is not None or _ends_wrongly(step):
         return True
-    if any(match[1] is None or not _CATCHES_HARMLESSLY.fullmatch(match[1]) for match in _CATCHES.finditer(step)):
-        return True
+    for match in _CATCHES.finditer(step):
+        if match[1] is None or not _CATCHES_HARMLESSLY.fullmatch("".join(match[1].split())):
+            return True
     return sys.version_info < (3, 12) and _is_later_python(step)
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from perseid.problems import teacher, toolbox_source
 from perseid.sandbox import Execution, Limits, Sandbox
-from perseid.sandbox.routing import routed_to_cpython
+from perseid.sandbox.patterns import alike
+from perseid.sandbox.routing import prints_otherwise, routed_to_cpython
 from tests.perseid.sandbox import expressions
 from tests.perseid.sandbox.programs import program
 
@@ -109,6 +110,32 @@ def test_what_the_fast_tier_would_end_otherwise_is_left_to_cpython(sandbox: Sand
     found, asked = sandbox.run(code), sandbox.run(code, tier="cpython")
     assert found.tier == "cpython"
     assert (found.status, found.stdout, found.error) == (asked.status, asked.stdout, asked.error)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "_",
+        "sorted(set(",
+        "{ ",
+        "except (KeyError ",
+        "    ",
+        "re.findall(",
+        "re.sub('",
+        'f"{',
+        'f"""',
+        "<a ",
+        "__a__ ",
+        "set(",
+        "'\\\\",
+    ],
+)
+def test_the_host_reads_hostile_texts_in_one_go(part: str) -> None:
+    """A pattern of the host's that backtracks would not come to an end here."""
+    for text in (part * 20_000, f"except (KeyError{part * 20_000}", f"re.sub(r'{part * 20_000}"):
+        routed_to_cpython(text)
+        prints_otherwise(text)
+        alike((text,))
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
