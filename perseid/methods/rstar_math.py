@@ -162,14 +162,14 @@ def _without_comments(code: str) -> str:
     if UNQUOTED.fullmatch(code):
         lines = (line.partition("#")[0].rstrip() for line in code.split("\n"))
         return "\n".join(line for line in lines if line)
-    code = code.replace("\r\n", "\n").replace("\r", "\n")  # as the compiler does
-    if "\\\n" in code:
+    text = code.replace("\r\n", "\n").replace("\r", "\n")  # as the compiler does
+    if "\\\n" in text:
         return code
     try:
-        tokens = list(tokenize.generate_tokens(io.StringIO(code).readline))
+        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
     except (SyntaxError, tokenize.TokenError):
         return code
-    return code if any(token.type == tokenize.ERRORTOKEN for token in tokens) else _stripped(code, tokens)
+    return code if any(token.type == tokenize.ERRORTOKEN for token in tokens) else _stripped(text, tokens)
 
 
 def _stripped(code: str, tokens: Sequence[tokenize.TokenInfo]) -> str:
