@@ -13,12 +13,15 @@ import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from assets.keys import keys_of
 from assets.stages import Stage, stages_of
+from perseid.artifacts import present
+from perseid.artifacts.present import Present
 from perseid.experiment import Experiment
-from perseid.section import deciding, resolved
+from perseid.section import canonical, deciding, resolved
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,15 @@ def maker(does: str) -> Any:
 def settings_of(experiment: Experiment, node: Node) -> dict[str, Any]:
     """What the node reads of the experiment, in full, by dotted path."""
     return resolved(experiment.at(node.round or 0), node.reads)
+
+
+def present_of(experiment: Experiment, graph: Graph, root: Path) -> Present | None:
+    """What a root is to know of the experiment; None of one that was read from no file."""
+    if experiment.file is None:
+        return None
+    decides = json.dumps(canonical(experiment), sort_keys=True)
+    content = hashlib.sha256(decides.encode()).hexdigest()[:16]
+    return present.of(root, experiment.file, content, artifacts_of(graph))
 
 
 def hash_of(experiment: Experiment) -> str:

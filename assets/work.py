@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import polars as pl
 
-from assets.graph import Graph, Node, hash_of, inputs_of, key_of, round_of, settings_of
+from assets.graph import Graph, Node, hash_of, inputs_of, key_of, present_of, round_of, settings_of
 from assets.tracking import Tracked, Tracking
-from perseid.artifacts import Draft, Facts, Manifest, Store
+from perseid.artifacts import Draft, Facts, Manifest, Store, present
 from perseid.engine import Engine, Scorer
 from perseid.experiment import Engine as EngineSettings
 from perseid.experiment import Experiment
@@ -158,6 +158,8 @@ def attempting(
     tags: Mapping[str, str],
 ) -> Iterator[Work]:
     key = plan.node.key if shard is None else f"{plan.node.key}/{shard}"
+    if (now := present_of(plan.experiment, plan.graph, store.root)) is not None:
+        present.record(store.root, plan.experiment.name, now)
     inputs = present_inputs(plan, store)
     with (
         store.lease(key),

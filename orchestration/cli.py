@@ -52,6 +52,7 @@ def evolve(
     rounds: Annotated[int | None, typer.Option(min=0, help="Stop after this round. Default: all.")] = None,
     seed: Seed = None,
     root: Root = None,
+    take_over: Annotated[bool, typer.Option("--take-over", help="Even if another file holds its name there.")] = False,
 ) -> None:
     """Run an experiment to its end. What is fresh is kept; an interrupted run goes on."""
     from orchestration.evolve import evolve as run
@@ -63,7 +64,7 @@ def evolve(
     plan, console = units_in(graph_of(loaded, rounds)), wide_console()
     places.prepare()
     with quiet_libraries(), Screen(console, plan, len(loaded.rounds)) as screen:
-        done = run(loaded, places, screen, rounds)
+        done = run(loaded, places, screen, rounds, take_over)
     console.print(table_of(loaded, store_of(root)))
     took = clock(time.monotonic() - started)
     told = (

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from assets.freshness import Unit, fresh, units
 from assets.gate import is_settled, settle
-from assets.graph import Graph, of_rounds, unroll
+from assets.graph import Graph, of_rounds, present_of, unroll
 from assets.work import Report, Reporter
 from orchestration import follow, signals
 from orchestration.instance import bury_dead_runs, check_databases, open_instance, run_tags
 from orchestration.places import Places
 from orchestration.tracking import tracking_of
-from perseid.artifacts import Manifest, Store
+from perseid.artifacts import Manifest, Store, present
 from perseid.errors import UserError
 from perseid.experiment import Experiment
 
@@ -49,15 +49,19 @@ class Evolved:
     kept: int
 
 
-def evolve(experiment: Experiment, places: Places, show: Show, rounds: int | None = None) -> Evolved:
+def evolve(
+    experiment: Experiment, places: Places, show: Show, rounds: int | None = None, take_over: bool = False
+) -> Evolved:
     """Bring every artifact up to round `rounds` (all, if None) up to date.
 
+    `take_over`: also where another file holds the experiment's name in this root (`perseid.artifacts.present`).
     Raises `UserError` for the user's mistakes, and what a stage raises as it is; either way what was made stays.
     """
     graph, store = graph_of(experiment, rounds), Store(places.root)
     wanted, made = list(units(graph)), 0
     with places.evolving(experiment.name), Runs(experiment, places, interruptible(show.reporter)) as runs:
         check_databases(places)
+        hold(experiment, store, take_over)
         store.sweep(experiment.name)
         for position, unit in enumerate(wanted):
             signals.check()
@@ -73,6 +77,12 @@ def evolve(experiment: Experiment, places: Places, show: Show, rounds: int | Non
             show.ended(unit, manifest, stale)
         follow.catch_up(experiment, places, tracking_of(places), runs.dagster)
     return Evolved(made, len(wanted) - made)
+
+
+def hold(experiment: Experiment, store: Store, take_over: bool = False) -> None:
+    """Note in the root that the name is this file's, and what its graph has now."""
+    if (now := present_of(experiment, unroll(experiment), store.root)) is not None:
+        present.record(store.root, experiment.name, now, take_over)
 
 
 def interruptible(reporter: Reporter) -> Reporter:

@@ -13,12 +13,12 @@ import dagster as dg
 
 from assets.factory import asset_key
 from assets.freshness import Unit, survey, units
-from assets.graph import Graph, inputs_of, unroll
+from assets.graph import Graph, inputs_of, present_of, unroll
 from orchestration import follow
 from orchestration.dead_runs import bury
 from orchestration.places import Places
 from orchestration.tracking import tracking_of
-from perseid.artifacts import Store
+from perseid.artifacts import Store, present
 from perseid.errors import UserError
 from perseid.experiment import Experiment
 
@@ -45,6 +45,11 @@ def schedule_of(experiment: Experiment, places: Places) -> dg.ScheduleDefinition
     def next_round(context: dg.ScheduleEvaluationContext) -> dg.SkipReason | list[dg.RunRequest]:
         if reason := busy(context.instance, experiment.name, places):
             return dg.SkipReason(reason)
+        if (now := present_of(experiment, graph, places.root)) is not None:
+            try:
+                present.refuse_another(places.root, experiment.name, now)
+            except UserError as error:
+                return dg.SkipReason(str(error))
         try:
             follow.catch_up(experiment, places, tracking_of(places), lambda: context.instance)
         except UserError as error:  # what is missing can be started all the same

@@ -10,7 +10,7 @@ import pkgutil
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, Strict, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, Strict, ValidationError, model_validator
 
 from perseid.consistency import contradiction, without_effect
 from perseid.document import read
@@ -182,6 +182,12 @@ class Experiment(Section):
     control: Control | None = None
     shards: int = Field(1, ge=1, le=1000)
     rounds: Annotated[tuple[Round, ...], Strict(False), Field(min_length=1, max_length=MAX_ROUNDS)]
+    _file: Path | None = PrivateAttr(default=None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that it was read from, None if it was made otherwise."""
+        return self._file
 
     @model_validator(mode="after")
     def _rounds_are_valid(self) -> "Experiment":
@@ -237,6 +243,7 @@ def load_experiment(path: Path | str, overrides: dict[str, Any] | None = None) -
         experiment = Experiment.model_validate(_overlay(raw, overrides or {}))
     except ValidationError as error:
         raise UserError(path, *described(error, Experiment)) from error
+    experiment._file = path
     if isinstance(experiment.engine, Server):
         checked_key(os.environ)
     for key, why in without_effect(raw, experiment):

@@ -2,6 +2,7 @@
 
     <root>/<key>/<version>/<table>.parquet, model/, manifest.json      a version: 16 hex digits of what its files hold
     <root>/<key>/current                                               the version that counts, replaced last
+    <root>/<experiment>/graph.json                                     whose the name is, what its graph has now
 
 What exists is complete and what is incomplete is invisible: a draft is a hidden folder in the same place, validated,
 fsynced, renamed. Its name says whose it is, so that who writes next sweeps what the dead left, and nothing else.

@@ -8,7 +8,8 @@
     lineage
         edges: child_key, child_version, parent_key, parent_version
 
-A view holds the rows of the current versions, unless all versions are asked for; `lineage` always holds all edges.
+A view holds the rows of the current versions of what the experiment's graph has now (not of shards or rounds that it
+had once), unless all versions are asked for; `lineage` always holds all edges.
 `round` is the artifact's round (null outside rounds), but for `problems`, where it is the problem's own. A table's own
 columns of such a name are called otherwise: `from_round` of an example (where its trajectory comes from), `read_shard`
 and `read_version` in `shards`. DuckDB only reads, in memory, and only the store.

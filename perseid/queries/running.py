@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from perseid.artifacts import Manifest, Store
 from perseid.artifacts.addresses import plain
+from perseid.artifacts.present import known as graph_known
 from perseid.errors import UserError, printable
 from perseid.queries.catalog import named
 from perseid.tables import SCHEMAS, columns_of
@@ -194,7 +195,7 @@ def _make_views(
     current = [manifest for key in keys if (manifest := store.current(key))]
     ever = keys if all_versions or "lineage" in wanted else []
     everything = [store.manifest(key, version) for key in ever for version in store.versions(key)]
-    seen = everything if all_versions else current
+    seen = everything if all_versions else present(store, current)
     counting = {(manifest.key, manifest.version) for manifest in current}
     for name in sorted(wanted):
         if name == "lineage":
@@ -205,6 +206,14 @@ def _make_views(
             _make_table(connection, name, pl.DataFrame(rows, schema=MANIFESTS, orient="row"))
         else:
             _make_view(connection, name, _files(store, seen, name))
+
+
+def present(store: Store, current: Sequence[Manifest]) -> list[Manifest]:
+    """Those that are of their experiment's graph as it is now; all, where a root does not know of one."""
+    names = {manifest.key.split("/")[0] for manifest in current}
+    graphs = {name: found for name in names if (found := graph_known(store.root, name)) is not None}
+    artifacts = {name: set(graph.artifacts) for name, graph in graphs.items()}
+    return [m for m in current if (name := m.key.split("/")[0]) not in artifacts or m.key in artifacts[name]]
 
 
 def _make_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame) -> None:

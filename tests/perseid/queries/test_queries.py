@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from perseid.artifacts import Store
+from perseid.artifacts import Store, present
 from perseid.errors import UserError
 from perseid.queries import VIEWS, Limits, named, run_query
 from perseid.tables import SCHEMAS, columns_of
@@ -112,6 +112,19 @@ def test_views_hold_the_current_versions_unless_all_are_asked_for(store: Store, 
     made = "select count(*), count(*) filter (where current) from manifests where key = 'toy/round_01/policy'"
     assert rows(run_query(store, made)) == [(1, 1)]
     assert rows(run_query(store, made, all_versions=True)) == [(2, 1)]
+
+
+def test_views_hold_what_the_graph_has_now_and_not_what_it_had(store: Store, write: Writer, tmp_path: Path) -> None:
+    """Two shards became one, and the second round was taken out."""
+    everything = tuple(store.keys("toy"))
+    assert run_query(store, "select count(*) from searches").item() == 3
+    left = tuple(key for key in everything if "round_02" not in key and not key.endswith("/001"))
+    present.record(store.root, "toy", present.of(store.root, tmp_path / "toy.yaml", "", left))
+    assert rows(run_query(store, "select problem_id from searches")) == [("p1",)]
+    assert rows(run_query(store, "solved_by_round_and_family")) == [("toy", 1, "gcd", 1, 1, 1.0, 20)]
+    assert run_query(store, "select count(*) from manifests where key like '%/001'").item() == 0
+    assert run_query(store, "select count(*) from searches", all_versions=True).item() == 3
+    assert run_query(store, "checkpoints_of_problem", {"problem_id": "p1"}).height == 3
 
 
 def test_lineage_holds_the_edges_of_all_versions(store: Store, write: Writer) -> None:
