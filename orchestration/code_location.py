@@ -3,7 +3,8 @@
 Nothing here imports torch, transformers, trl or mlflow: a stage does so when it is made.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -14,13 +15,30 @@ from orchestration.places import Places
 from orchestration.schedules import schedule_of
 from perseid.experiment import Experiment
 
+BROKEN = "BROKEN_FILES"  # in capitals: no experiment can have that name
 
-def definitions(experiments: Sequence[Experiment], provided: dict[str, Any], places: Places) -> dg.Definitions:
-    """In one process a run; a shard is a run, so runs are what is spread over machines."""
+
+def definitions(
+    experiments: Sequence[Experiment],
+    provided: dict[str, Any],
+    places: Places,
+    broken: Mapping[Path, str] | None = None,
+) -> dg.Definitions:
+    """In one process a run; a shard is a run, so runs are what is spread over machines.
+
+    broken: files that hold no experiment, each with the reason: shown as assets that nothing makes.
+    """
     return dg.Definitions(
-        assets=[asset for experiment in experiments for asset in assets_of(experiment)],
+        assets=[*(asset for experiment in experiments for asset in assets_of(experiment)), *shown(broken or {})],
         asset_checks=[check for experiment in experiments for check in checks_of(experiment)],
         schedules=[schedule_of(experiment, places) for experiment in experiments],
         resources=provided,
         executor=dg.in_process_executor,
     )
+
+
+def shown(broken: Mapping[Path, str]) -> list[dg.AssetSpec]:
+    return [
+        dg.AssetSpec([BROKEN, path.name], description=reason, group_name=BROKEN, tags={"perseid/broken": ""})
+        for path, reason in broken.items()
+    ]

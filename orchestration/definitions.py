@@ -1,8 +1,15 @@
-"""The code location that the UI and the daemon load (workspace.yaml): every experiment in `experiments/`."""
+"""The code location that the UI and the daemon load (workspace.yaml): every experiment in `experiments/`.
+
+A file that holds none is shown with the reason, and said in the log; the others load.
+"""
+
+import logging
 
 from orchestration.code_location import definitions
 from orchestration.places import Places, all_experiments
 from orchestration.resources import resources
 
-places = Places.of()
-defs = definitions(all_experiments(), resources(places), places)
+places, found = Places.of(), all_experiments()
+for reason in found.broken.values():
+    logging.getLogger("perseid").warning(reason)
+defs = definitions(found.experiments, resources(places), places, found.broken)

@@ -15,6 +15,7 @@ from perseid.artifacts.leases import holder, lease
 from perseid.artifacts.store import LEASES
 from perseid.errors import UserError
 from perseid.experiment import Experiment, load_experiment
+from perseid.mistakes import nearest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXPERIMENTS = REPOSITORY / "experiments"
@@ -89,19 +90,40 @@ def experiment_file(name: str) -> Path:
     """The file that `name` means: a path, or a name in `experiments/`. Raises `UserError` listing those there are."""
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         return Path(name)
-    path = EXPERIMENTS / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in EXPERIMENTS.glob("*.yaml"))) or "none yet"
-        raise UserError(EXPERIMENTS, name, f"no such experiment; expected a path or one of: {known}")
-    return path
+    known = sorted(file.stem for file in experiment_files(EXPERIMENTS))
+    if name not in known:
+        there = ", ".join(known) or "none yet"
+        raise UserError(
+            EXPERIMENTS, name, f"no such experiment{nearest(name, known)}; expected a path or one of: {there}"
+        )
+    return EXPERIMENTS / f"{name}.yaml"
 
 
-def all_experiments(folder: Path = EXPERIMENTS) -> list[Experiment]:
-    """Every experiment of `folder`, by name. Raises `UserError` for two of one name."""
-    found: dict[str, Experiment] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        experiment = load_experiment(path)
-        if experiment.name in found:
-            raise UserError(path, "name", f"expected a name of its own, found {experiment.name!r} again")
-        found[experiment.name] = experiment
-    return list(found.values())
+def experiment_files(folder: Path) -> list[Path]:
+    """In the order of their names; what an editor hides beside them is none."""
+    return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("."))
+
+
+@dataclass(frozen=True)
+class Found:
+    """The experiments of a folder, and for each file that holds none the reason."""
+
+    experiments: list[Experiment]
+    broken: dict[Path, str]
+
+
+def all_experiments(folder: Path = EXPERIMENTS) -> Found:
+    """Every experiment of `folder`. A broken file, or the second of one name, keeps no other from being found."""
+    found: dict[str, tuple[Path, Experiment]] = {}
+    broken = {}
+    for path in experiment_files(folder):
+        try:
+            experiment = load_experiment(path)
+            if experiment.name in found:
+                first = found[experiment.name][0].name
+                raise UserError(path, "name", f"expected a name of its own, found that of {first}, {experiment.name}")
+        except UserError as error:
+            broken[path] = str(error)
+        else:
+            found[experiment.name] = path, experiment
+    return Found([experiment for _, experiment in found.values()], broken)

@@ -4,11 +4,12 @@ Only what can be known from the file alone. What can never have an effect is ref
 is a warning.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
 
 from perseid.problems.capacity import asked, excess
 from perseid.problems.settings import Pool
+from perseid.section import Section
 
 if TYPE_CHECKING:
     from perseid.experiment import Experiment
@@ -27,26 +28,24 @@ def contradiction(e: "Experiment") -> tuple[str, str] | None:
     )
 
 
-def without_effect(raw: Mapping[str, Any], e: "Experiment") -> Iterator[tuple[str, str]]:
-    """Keys that the file sets and that nothing reads, each with the reason. `raw` is the file as it was written."""
-    problems, evaluation = _keys(raw, "problems"), _keys(raw, "evaluation")
+def without_effect(e: "Experiment") -> Iterator[tuple[str, str]]:
+    """Keys that were changed and that nothing reads, each with the reason."""
     if not (e.problems.demonstrated_compositions or e.problems.undemonstrated_compositions):
-        for key in COMPOSED:
-            if problems.get(key):
-                yield f"problems.{key}", "has no effect without compositions"
-        if _keys(problems, "pool").get("composed"):
-            yield "problems.pool.composed", "has no effect without compositions"
+        for key in _changed(e.problems, COMPOSED):
+            yield f"problems.{key}", "has no effect without compositions"
+        for key in _changed(e.problems.pool, ("composed",)):
+            yield f"problems.pool.{key}", "has no effect without compositions"
     if e.search.ppm:
         yield "search.ppm", "has no effect in round 1, which trains the first PPM"
     if e.evaluation.mcts_problems == 0:
-        for key in ("mcts_rollouts", "mcts_candidates"):
-            if key in evaluation:
-                yield f"evaluation.{key}", "has no effect while evaluation.mcts_problems is 0"
+        for key in _changed(e.evaluation, ("mcts_rollouts", "mcts_candidates")):
+            yield f"evaluation.{key}", "has no effect while evaluation.mcts_problems is 0"
 
 
-def _keys(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = raw.get(key)
-    return found if isinstance(found, Mapping) else {}
+def _changed(section: Section, keys: Iterable[str]) -> list[str]:
+    """Those of `keys` that ask for something and are not at their default."""
+    fields = type(section).model_fields
+    return [key for key in keys if getattr(section, key) not in (0, fields[key].default)]
 
 
 def _pools(e: "Experiment") -> list[tuple[str, Pool]]:

@@ -238,14 +238,13 @@ def load_experiment(path: Path | str, overrides: dict[str, Any] | None = None) -
     expected.
     """
     path = Path(path)
-    raw = read(path)
     try:
-        experiment = Experiment.model_validate(_overlay(raw, overrides or {}))
+        experiment = Experiment.model_validate(_overlay(read(path), overrides or {}))
     except ValidationError as error:
         raise UserError(path, *described(error, Experiment)) from error
     experiment._file = path
     if isinstance(experiment.engine, Server):
         checked_key(os.environ)
-    for key, why in without_effect(raw, experiment):
+    for key, why in without_effect(experiment):
         logging.getLogger(__name__).warning("%s: %s: %s", path, key, why)
     return experiment

@@ -7,9 +7,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration.code_location import definitions
-from orchestration.places import Places
+from orchestration.code_location import BROKEN, definitions
+from orchestration.places import Places, all_experiments, experiment_file
 from orchestration.resources import resources
+from perseid.errors import UserError
 from perseid.experiment import Experiment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,3 +73,44 @@ def test_every_asset_has_a_blocking_check_of_its_tables(defs: dg.Definitions) ->
 def test_the_schedule_is_there_and_off(defs: dg.Definitions) -> None:
     schedule = defs.resolve_schedule_def("x__next_round")
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+
+
+def test_a_broken_file_is_shown_with_the_reason_and_the_others_load(tmp_path: Path) -> None:
+    good = (ROOT / "experiments" / "smoke.yaml").read_text()
+    for name, text in {
+        "a.yaml": good,
+        "b.yaml": good,
+        "draft.yaml": "name: draft\nproblems: {",
+        "old.yaml": good.replace("name: smoke", "name: old").replace("rollouts:", "rolouts:"),
+        "z.yaml": good.replace("name: smoke", "name: z"),
+        ".#z.yaml": "an editor's",
+        "notes.txt": "none",
+    }.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "folder.yaml").mkdir()
+    found = all_experiments(tmp_path)
+    assert [experiment.name for experiment in found.experiments] == ["smoke", "z"]
+    assert {path.name: reason.removeprefix(f"{path}: ").split(";")[0] for path, reason in found.broken.items()} == {
+        "b.yaml": "name: expected a name of its own, found that of a.yaml, smoke",
+        "draft.yaml": "line 2: expected YAML: expected the node content, but found '<stream end>'",
+        "folder.yaml": "expected an experiment file, found a folder",
+        "old.yaml": "search.rolouts: there is no such key (did you mean rollouts?)",
+    }
+    places = Places.of(tmp_path / "root")
+    defs = definitions(found.experiments, resources(places), places, found.broken)
+    dg.Definitions.validate_loadable(defs)
+    graph = defs.resolve_asset_graph()
+    shown = {key.path[-1]: graph.get(key) for key in graph.get_all_asset_keys() if key.path[0] == BROKEN}
+    assert {name: node.description for name, node in shown.items()} == {
+        path.name: reason for path, reason in found.broken.items()
+    }
+    assert not any(node.is_executable for node in shown.values())
+    assert {"smoke", "z"} <= {key.path[0] for key in graph.get_all_asset_keys()}
+
+
+def test_a_misspelt_experiment_is_answered_with_the_nearest_there_is() -> None:
+    for name in ("smok", "x" * 300, "a\0b", "", ".#smoke"):
+        with pytest.raises(UserError, match=r"no such experiment.*one of: quickstart, smoke"):
+            experiment_file(name)
+    with pytest.raises(UserError, match=r"did you mean smoke\?"):
+        experiment_file("smok")

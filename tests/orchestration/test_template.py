@@ -1,30 +1,94 @@
-"""`new` writes an experiment that runs as it is."""
+"""`new` writes an experiment that runs as it is, and says of every key what it means."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from orchestration.template import write
+from orchestration.template import TEMPLATE, write
+from perseid.engines import Server, Transformers, Vllm
 from perseid.errors import UserError
 from perseid.experiment import Experiment, load_experiment
+from perseid.mistakes import section_in
 from perseid.problems import build
+from perseid.section import Section
+
+LINE = re.compile(r"(?P<indent> *)(?:# )?(?P<key>[a-z_0-9]+): ?(?P<value>[^#]*)(?P<meaning># .+)?")
+OTHERWISE = {"name", "control", "control.kind", "search.max_step_tokens", "rounds", "engine.endpoints"}
 
 
-def test_a_new_experiment_loads_under_its_name_and_its_problems_build(tmp_path: Path) -> None:
+def keys(section: type[Section] = Experiment, above: str = "") -> Iterator[str]:
+    """Every key of every section, dotted; the engine's of all kinds."""
+    for name, field in section.model_fields.items():
+        yield above + name
+        if name == "engine":
+            yield from {f"engine.{key}" for kind in (Transformers, Vllm, Server) for key in kind.model_fields}
+        elif inner := section_in(field.annotation):
+            yield from keys(inner, f"{above}{name}.")
+
+
+def told() -> dict[str, str]:
+    """The keys that stand in the template, dotted, with their meaning; a key may stand in a comment."""
+    found: dict[str, str] = {}
+    path: list[str] = []
+    for line in TEMPLATE.read_text().splitlines():
+        match = LINE.fullmatch(line)
+        if match and not line.startswith("#"):
+            path = [*path[: len(match["indent"]) // 2], match["key"]]
+            found[".".join(path)] = match["meaning"] or ""
+    return found
+
+
+def test_every_key_of_every_section_stands_there_with_its_meaning() -> None:
+    assert sorted(told()) == sorted(keys())
+    assert [key for key, meaning in told().items() if len(meaning) < 8] == []
+
+
+def test_what_it_sets_is_the_default_unless_it_says_otherwise(tmp_path: Path) -> None:
+    minimal = tmp_path / "minimal.yaml"
+    minimal.write_text("name: mine\nproblems: {demonstrated: [gcd], undemonstrated: [lcm]}\nrounds: [{}]\n")
+    written, default = load_experiment(write("mine", tmp_path)), load_experiment(minimal)
+    differ = {key for key in keys() if key not in OTHERWISE and at(written, key) != at(default, key)}
+    assert differ == {
+        "problems",
+        "problems.demonstrated",
+        "problems.undemonstrated",
+        "search",
+    }
+
+
+def at(section: object, key: str) -> object:
+    for name in key.split("."):
+        section = getattr(section, name, None)
+    return section
+
+
+def test_a_new_experiment_loads_under_its_name_and_its_problems_build(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     experiment = load_experiment(write("mine", tmp_path))
     assert experiment.name == "mine"
+    assert set(Experiment.model_fields) == experiment.model_fields_set
     assert len(build(experiment.problems, experiment.seed, [experiment.at(1).problems.pool]).problems) > 100
+    assert caplog.messages == []
 
 
-def test_every_section_of_an_experiment_stands_in_it(tmp_path: Path) -> None:
-    written = load_experiment(write("mine", tmp_path))
-    assert set(Experiment.model_fields) == written.model_fields_set
+def test_the_keys_of_the_other_engines_that_stand_in_comments_are_taken(tmp_path: Path) -> None:
+    text = write("mine", tmp_path).read_text()
+    for kind in ("vllm", "server"):
+        path = tmp_path / f"{kind}.yaml"
+        own = re.sub(rf"^  # (.*# {kind}\b)", r"  \1", text, flags=re.MULTILINE)
+        path.write_text(own.replace("kind: transformers", f"kind: {kind}"))
+        engine = load_experiment(path).engine
+        assert engine.model_fields_set == set(type(engine).model_fields)
 
 
-@pytest.mark.parametrize("name", ["", "Mine", "9x", "a b", "../x", "x" * 65])
+@pytest.mark.parametrize("name", ["", "Mine", "9x", "a b", "../x", "x" * 64, "current", "a__b", "abcdef0123456789"])
 def test_a_bad_name_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match="expected small letters, digits and _"):
+    with pytest.raises(UserError, match="expected "):
         write(name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_existing_file_is_kept(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_a_key_that_no_header_can_carry_is_refused_with_the_file_that_needs_one(
     ("old", "new", "warning"),
     [
         ("rollouts: 4", "ppm: true", "search.ppm: has no effect in round 1, which trains the first PPM"),
-        ("[lcm]", "[lcm], held_out_composed: 3", "problems.held_out_composed: has no effect without compositions"),
+        ("[lcm]", "[lcm], held_out_composed: 4", "problems.held_out_composed: has no effect without compositions"),
         ("[lcm]", "[lcm], pool: {composed: 3}", "problems.pool.composed: has no effect without compositions"),
         (
             "name: small",
