@@ -42,9 +42,10 @@ _WORDS = re.compile(
 )
 # Sets keep another order in monty, and these iterators are lists there: only where neither shows.
 _ORDER_OR_ITERATOR = re.compile(
-    r"(?<!\bsorted\()(?<!\blen\()(?<!\bsum\()\b(?:frozen)?set\(|\bsorted\(set\(.{0,300}\bkey\b|\{[^{}:]*\sfor\s"
+    r"(?<!\bsorted\()(?<!\blen\()(?<!\bsum\()\b(?:frozen)?set\(|\bsorted\(set\(.{0,300}\bkey\b"
     r"|(?<!\bin )(?<!\blist\()(?<!\bdict\()(?<!\btuple\()(?<!\bjoin\()(?<!\bsorted\()\b(?:enumerate|reversed)\b"
 )
+_MADE_IN_BRACES = re.compile(r"\{[^{}:]*\sfor\s")
 # What betrays in the output that one of the two wrote it: objects by their address, a set, a range.
 _PRINTED = re.compile(r"<[\w. ]+ at 0x|<(?:class|function|built-in|bound|generator)\b|\{[^{}:]+\}|\brange\(")
 # Only what no gap of monty's raises may be caught, and not looked at.
@@ -82,12 +83,20 @@ def routed_to_cpython(step: str) -> bool:
             for name in names.split(","):
                 if name.split()[:1] and name.split()[0].split(".")[0] not in MODULES:
                     return True
-    if _WORDS.search(step) is not None or _ORDER_OR_ITERATOR.search(step) is not None or _ends_wrongly(step):
+    if _WORDS.search(step) is not None or _shows_order(step) or _ends_wrongly(step):
         return True
     for match in _CATCHES.finditer(step):
         if match[1] is None or not _CATCHES_HARMLESSLY.fullmatch("".join(match[1].split())):
             return True
     return sys.version_info < (3, 12) and _is_later_python(step)
+
+
+def _shows_order(step: str) -> bool:
+    if "{" in step and _MADE_IN_BRACES.search(step) is not None:
+        return True
+    # Most steps have none of these words, and the pattern looks back at every place.
+    named = "set(" in step or "enumerate" in step or "reversed" in step
+    return named and _ORDER_OR_ITERATOR.search(step) is not None
 
 
 def prints_otherwise(stdout: str) -> bool:
