@@ -13,15 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from assets.freshness import Unit, fresh, units
+from assets.freshness import Unit, fresh, survey, units
 from assets.gate import is_settled, settle
-from assets.graph import Graph, of_rounds, present_of, unroll
+from assets.graph import Graph, Node, of_rounds, present_of, unroll
 from assets.work import Report, Reporter
 from orchestration import follow, signals
 from orchestration.instance import bury_dead_runs, check_databases, open_instance, run_tags
 from orchestration.places import Places
 from orchestration.tracking import tracking_of
 from perseid.artifacts import Manifest, Store, present
+from perseid.engines import Server
 from perseid.errors import UserError
 from perseid.experiment import Experiment
 
@@ -63,6 +64,7 @@ def evolve(
         check_databases(places)
         hold(experiment, store, take_over)
         store.sweep(experiment.name)
+        check_endpoints(experiment, graph, store)
         for position, unit in enumerate(wanted):
             signals.check()
             manifest = fresh(graph, unit, store)
@@ -83,6 +85,21 @@ def hold(experiment: Experiment, store: Store, take_over: bool = False) -> None:
     """Note in the root that the name is this file's, and what its graph has now."""
     if (now := present_of(experiment, unroll(experiment), store.root)) is not None:
         present.record(store.root, experiment.name, now, take_over)
+
+
+def check_endpoints(experiment: Experiment, graph: Graph, store: Store) -> None:
+    """Ask the servers that something missing will need. Raises `UserError` when none of them can be used."""
+    state = survey(graph, store)
+    needed = {node.round or 0 for node in graph.values() if "engine" in node.reads and missing(node, state)}
+    for engine in {experiment.at(number).engine for number in needed}:
+        if isinstance(engine, Server):
+            from models.engines.reach import check_reach
+
+            check_reach(experiment.name, engine)
+
+
+def missing(node: Node, state: dict[str, Manifest | None]) -> bool:
+    return any(state[key] is None for key in node.artifacts)
 
 
 def interruptible(reporter: Reporter) -> Reporter:
