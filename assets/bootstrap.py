@@ -5,23 +5,21 @@ from pathlib import Path
 
 from assets.policy import demonstrated, record
 from assets.registry import registered as after
+from assets.training import attempt_at
 from assets.work import Made, Work
 from perseid.methods.rstar_math import MARKS
 
 __all__ = ["VERSION", "after", "make"]
 
-VERSION = 2  # a version is what was read: the settings of the bootstrap alone
+VERSION = 3  # a training of one step trains, and one of a few shows its loss
 KINDS = {"pytorch"}
 
 
 def make(work: Work) -> Made:
-    from models.policy import bootstrap as untrained
-    from models.policy import train_policy
-
-    e, examples = work.settings, demonstrated(work)
+    e, examples, trainer = work.settings, demonstrated(work), work.machines.trainer()
+    attempt = attempt_at(work, "training.bootstrap")
     work.machines.threads(e.engine)
     with tempfile.TemporaryDirectory() as start:
-        untrained(examples, e.base, MARKS, Path(start), e.seed)
-        settings, out = e.training.bootstrap, work.draft.path("model")
-        training = train_policy(examples, Path(start), settings, out, e.seed, work.steps)
+        trainer.bootstrap(examples, e.base, MARKS, Path(start), attempt)
+        training = trainer.policy(examples, Path(start), e.training.bootstrap, work.draft.path("model"), attempt)
     return record(work, examples, training)

@@ -7,11 +7,11 @@ import polars as pl
 
 from assets import plots
 from assets.gate import judged as after
+from assets.ppm import scorer_of
 from assets.problems import problems_of
 from assets.trajectories import grader_of
 from assets.work import Made, Work
 from perseid import evaluate
-from perseid.engine import Scorer
 from perseid.measure import Evidence, measure
 from perseid.sandbox import AsyncSandbox
 
@@ -47,7 +47,7 @@ def make(work: Work) -> Made:
 def answered(work: Work, problems: pl.DataFrame, by: evaluate.Examiner) -> pl.DataFrame:
     """Every way of answering, by the policy; greedily by the control."""
     e, held_out = work.settings, problems_of(problems.filter(pl.col("split") == "held_out"))
-    scorer: Scorer | None = work.machines.scorer(work.model("ppm"), e.engine) if work.round else None
+    scorer = scorer_of(work, work.round) if work.round else None
     with work.machines.engine(work.model("policy"), e.engine) as engine:
         found = [
             evaluate.greedy(held_out, engine, "policy", by),

@@ -8,11 +8,12 @@ import polars as pl
 
 from assets import plots
 from assets.registry import registered as after
+from assets.training import attempt_at
 from assets.work import Made, Work
 
 __all__ = ["VERSION", "after", "make"]
 
-VERSION = 2  # a version is what was read: of the engine, threads; of a method, its prompts
+VERSION = 3  # a training of one step trains, and one of a few shows its loss
 KINDS = {"pytorch"}
 EXAMPLES = {
     "example_id": pl.String,
@@ -30,12 +31,11 @@ def make(work: Work) -> Made:
 
 
 def train(work: Work, examples: list[pl.DataFrame]) -> Made:
-    from models.policy import train_policy
-
     e, rows = work.settings, pl.concat(examples)
     work.machines.threads(e.engine)
     settings, out = e.training.policy, work.draft.path("model")
-    training = train_policy(rows, work.model("policy", 0), settings, out, e.seed, work.steps)
+    attempt = attempt_at(work, "training.policy")
+    training = work.machines.trainer().policy(rows, work.model("policy", 0), settings, out, attempt)
     return record(work, rows, training)
 
 

@@ -1,37 +1,72 @@
 """`ppm`: the process preference model, trained from the round's policy on the pairs so far.
 
-Held-out pairs (split by problem) only measure it.
+Held-out pairs (split by problem) only measure it. Without a pair to train on there is no PPM to speak of: the artifact
+is made, empty of scores, and whoever would be guided by it goes on without (`scorer_of`).
 """
+
+import asyncio
+import logging
 
 import polars as pl
 
 from assets import plots
 from assets.registry import registered as after
+from assets.training import attempt_at
 from assets.work import Made, Work
+from perseid.engine import Scorer
 
-__all__ = ["VERSION", "after", "make"]
+__all__ = ["VERSION", "after", "make", "scorer_of"]
 
-VERSION = 3  # a version is what was read: of the engine, threads and batch
+VERSION = 4  # few pairs train it, none are said to; a training of a few steps shows its loss
 KINDS = {"pytorch"}
+SCORES = {
+    "pair_id": pl.String,
+    "split": pl.String,
+    "score_chosen": pl.Float64,
+    "score_rejected": pl.Float64,
+}
+
+log = logging.getLogger(__name__)
 
 
 def make(work: Work) -> Made:
-    from models.ppm import PpmScorer, score_pairs, train_ppm
-
     e, out = work.settings, work.draft.path("model")
     work.machines.threads(e.engine)
     pairs = pl.concat([work.store.read(manifest, "pairs") for manifest in work.rounds_of("pairs").values()])
     known, settings = pairs.filter(pl.col("split") == "train"), e.training.ppm
-    training = train_ppm(known, work.model("policy"), settings, out, e.seed, work.steps)
-    scores = score_pairs(pairs, PpmScorer(out, e.engine)).sort("pair_id")
+    attempt = attempt_at(work, "training.ppm")
+    training = work.machines.trainer().ppm(known, work.model("policy"), settings, out, attempt)
+    scores = pl.DataFrame(schema=SCORES)
+    if training.height:
+        scores = scored(pairs, work.machines.scorer(out, e.engine)).sort("pair_id")
+    else:
+        log.warning("%s: round %d found no pairs to train on; what follows goes on without a PPM", work.key, work.round)
     work.table("training", training)
     work.table("pair_scores", scores)
     return Made(
         metrics={"pairs": known.height, **accuracy(scores)},
         curves={"training_loss": list(training.select("step", "loss").iter_rows())},
         pictures={"loss": plots.loss(training), "margins": plots.score_margins(scores)},
+        notes={} if training.height else {"untrained": "There were no pairs to train on."},
         tokens=int(training["tokens"].max() or 0),
     )
+
+
+def scorer_of(work: Work, round_number: int) -> Scorer | None:
+    """The PPM of a round, an input of this work; None where it is untrained."""
+    if work.read("ppm", "training", round_number).is_empty():
+        log.warning("%s: the PPM of round %d is untrained, so it is not asked", work.key, round_number)
+        return None
+    return work.machines.scorer(work.model("ppm", round_number), work.settings.engine)
+
+
+def scored(pairs: pl.DataFrame, scorer: Scorer) -> pl.DataFrame:
+    """Scores of both sides of each pair."""
+    chosen, rejected = (
+        asyncio.run(scorer.score((pairs["prompt"] + pairs[side]).to_list())) for side in ("chosen", "rejected")
+    )
+    columns = {"score_chosen": chosen, "score_rejected": rejected}
+    return pairs.select("pair_id", "split").with_columns(pl.Series(n, v, pl.Float64) for n, v in columns.items())
 
 
 def accuracy(scores: pl.DataFrame) -> dict[str, float]:

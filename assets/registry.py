@@ -11,6 +11,7 @@ import polars as pl
 
 from assets.freshness import fresh, units_of
 from assets.graph import Graph, round_of, unroll
+from assets.journals import forget_journals
 from assets.tracking import Account, Checkpoint, Tracking
 from assets.work import Made, Work
 from perseid import gate
@@ -45,6 +46,7 @@ def newest(store: Store, manifest: Manifest, tracking: Tracking) -> str:
 
 def registered(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> Mapping[str, str]:
     """What follows the publishing of a checkpoint."""
+    forget_journals(work.store, manifest)
     return {"registered version": newest(work.store, manifest, tracking)}
 
 

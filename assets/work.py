@@ -17,6 +17,7 @@ import polars as pl
 
 from assets.graph import Graph, Node, hash_of, inputs_of, key_of, present_of, round_of, settings_of
 from assets.tracking import Tracked, Tracking
+from assets.training import Trainer
 from perseid.artifacts import Draft, Facts, Manifest, Store, present
 from perseid.engine import Engine, Scorer
 from perseid.experiment import Engine as EngineSettings
@@ -53,6 +54,8 @@ class Machines(Protocol):
     def engine(self, folder: Path, engine: EngineSettings) -> AbstractContextManager[Engine]: ...
 
     def scorer(self, folder: Path, engine: EngineSettings) -> Scorer: ...
+
+    def trainer(self) -> Trainer: ...
 
     def sandbox(self) -> AbstractContextManager["Sandbox"]: ...
 

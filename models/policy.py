@@ -1,40 +1,55 @@
 """The policy: a small Llama bootstrapped from nothing in round 0, and supervised fine-tuning from there in every round.
 
-SFT is TRL's `SFTTrainer`, loss on the response alone, from the *base* each round (rStar-Math; spec, section 1.3). An
-example that does not fit the context is an error, never cut: cutting would lose the very tail that is learnt. Budgets
-are optimiser steps, never seconds, so that arms are comparable. The same examples, settings and seed on the same
-machine give the same weights.
+SFT is TRL's `SFTTrainer`, loss on the response alone, from the *base* each round (rStar-Math, section 3.4.1). An
+example that does not fit the context, or has no response to learn, is an error: cutting would lose the very tail that
+is learnt. Budgets are optimiser steps, never seconds, so that arms are comparable. The same examples, settings and
+seed on the same machine give the same weights, killed and resumed or not.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import polars as pl
 import torch
 from datasets import Dataset
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    PrinterCallback,
-    TrainerCallback,
-    set_seed,
-)
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
 from trl import SFTConfig, SFTTrainer
 
+from models.attempt import Attempt
 from models.tokenizer import train_tokenizer
+from models.training import WatchedSteps, arguments, fit, refuse_overlong, warm_up
 from perseid import experiment
+from perseid.errors import UserError
 
-Progress = Callable[[int, int], None]  # steps done, steps in all
+IGNORED: Final = -100  # a label that the loss does not look at
 
 
-def bootstrap(examples: pl.DataFrame, base: experiment.Base, delimiters: tuple[str, ...], out: Path, seed: int) -> None:
-    """Write an untrained Llama and a tokenizer made from `examples` (columns prompt, response) into `out`."""
+def bootstrap(
+    examples: pl.DataFrame, base: experiment.Base, delimiters: tuple[str, ...], out: Path, attempt: Attempt
+) -> None:
+    """Write an untrained Llama and a tokenizer made from `examples` (columns prompt, response) into `out`.
+
+    Raises `UserError` when no model of these sizes can be built and run.
+    """
     texts = (examples["prompt"] + examples["response"]).to_list()
     tokenizer = train_tokenizer(texts, base.vocab_size, delimiters)
-    set_seed(seed % 2**32)
-    config = LlamaConfig(
+    if len(tokenizer) > base.vocab_size:
+        least = f"expected at least {len(tokenizer)}, the bytes and marks, found {base.vocab_size}"
+        raise UserError(attempt.artifact, "base.vocab_size", least)
+    set_seed(attempt.seed % 2**32)
+    try:
+        model = LlamaForCausalLM(_config(base, tokenizer))
+        with torch.no_grad():
+            model(input_ids=torch.zeros((1, 2), dtype=torch.long))
+    except Exception as error:  # the libraries' own types; nothing but the sizes can be wrong here
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(attempt.artifact, "base", f"expected sizes of a Llama that runs: {reason}") from error
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+def _config(base: experiment.Base, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=base.hidden_size,
         intermediate_size=3 * base.hidden_size,
@@ -47,17 +62,10 @@ def bootstrap(examples: pl.DataFrame, base: experiment.Base, delimiters: tuple[s
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
     )
-    LlamaForCausalLM(config).save_pretrained(out)
-    tokenizer.save_pretrained(out)
 
 
 def train_policy(
-    examples: pl.DataFrame,
-    start: Path,
-    settings: experiment.SupervisedTraining,
-    out: Path,
-    seed: int,
-    progress: Progress = lambda done, total: None,
+    examples: pl.DataFrame, start: Path, settings: experiment.SupervisedTraining, out: Path, attempt: Attempt
 ) -> pl.DataFrame:
     """Fine-tune the policy in folder `start` on `examples` and write it to `out`.
 
@@ -66,84 +74,63 @@ def train_policy(
 
     Returns:
         The loss curve: columns `step`, `loss` (nats a token), `tokens` (seen up to the step).
+
+    Raises:
+        UserError: the examples do not fit the context or teach nothing; the training diverges or does nothing.
     """
     tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
     model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
+    trainer = _PolicyTrainer(
+        model=model,
+        args=_arguments(settings, out, attempt),
+        train_dataset=Dataset.from_list(_rows(examples, tokenizer, model.config.max_position_embeddings, attempt)),
+        processing_class=tokenizer,
+    )
+    curve = fit(trainer, attempt)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    return curve
+
+
+class _PolicyTrainer(WatchedSteps, SFTTrainer):  # type: ignore[misc]
+    pass
+
+
+def _rows(
+    examples: pl.DataFrame, tokenizer: PreTrainedTokenizerFast, context: int, attempt: Attempt
+) -> list[dict[str, list[int]]]:
     rows = [
         row
         for prompt, response, weight in examples.select("prompt", "response", "weight").iter_rows()
-        for row in [encode(tokenizer, prompt, response, model.config.max_position_embeddings)] * round(weight)
+        for row in [encode(tokenizer, prompt, response)] * round(weight)
     ]
-    trainer = SFTTrainer(
-        model=model,
-        args=_arguments(settings, out, seed),
-        train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
-        callbacks=[StepProgress(settings.steps, progress)],
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    return loss_curve(trainer.state.log_history)
+    refuse_overlong([len(row["input_ids"]) for row in rows], context, attempt)
+    untaught = sum(all(label == IGNORED for label in row["labels"][1:]) for row in rows)
+    if untaught:
+        told = f"expected a response in every example, {untaught} of {len(rows)} have nothing to learn"
+        raise UserError(attempt.artifact, attempt.section, told)
+    return rows
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, prompt: str, response: str, context: int) -> dict[str, list[int]]:
-    """Token ids and labels, -100 where the loss does not look."""
+def encode(tokenizer: PreTrainedTokenizerFast, prompt: str, response: str) -> dict[str, list[int]]:
+    """Token ids and labels, `IGNORED` where the loss does not look."""
     head = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     tail = tokenizer(response, add_special_tokens=False)["input_ids"]
-    if len(head) + len(tail) > context:
-        raise ValueError(
-            f"an example of {len(head) + len(tail)} tokens does not fit the context of {context}: {prompt[:80]!r}"
-        )
-    return {"input_ids": head + tail, "labels": [-100] * len(head) + tail}
+    return {"input_ids": head + tail, "labels": [IGNORED] * len(head) + tail}
 
 
-def _arguments(settings: experiment.SupervisedTraining, out: Path, seed: int) -> SFTConfig:
+def _arguments(settings: experiment.SupervisedTraining, out: Path, attempt: Attempt) -> SFTConfig:
     return SFTConfig(
-        output_dir=str(out),
+        **arguments(attempt, out),
         max_steps=settings.steps,
         per_device_train_batch_size=settings.batch,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=max(1, settings.steps // 20),
+        warmup_steps=warm_up(settings.steps, max(1, settings.steps // 20)),
         weight_decay=0.1,
         max_grad_norm=1.0,
         adam_beta2=0.98,
         train_sampling_strategy="group_by_length",
         dataset_kwargs={"skip_prepare_dataset": True},
-        logging_steps=10,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=not torch.cuda.is_available(),
-        bf16=False,
+        logging_steps=min(10, settings.steps),
         loss_type="nll",
-        gradient_checkpointing=False,
-        dataloader_pin_memory=False,
-        seed=seed % 2**32,
-        data_seed=seed % 2**32,
     )
-
-
-def loss_curve(history: list[dict[str, Any]]) -> pl.DataFrame:
-    """A trainer's log as the table `training`: columns `step`, `loss`, `tokens`."""
-    logged = [row for row in history if "loss" in row]
-    return pl.DataFrame(
-        {
-            "step": [int(row["step"]) for row in logged],
-            "loss": [float(row["loss"]) for row in logged],
-            "tokens": [int(row.get("num_tokens", 0)) for row in logged],
-        },
-        schema={"step": pl.Int64, "loss": pl.Float64, "tokens": pl.Int64},
-    )
-
-
-class StepProgress(TrainerCallback):  # type: ignore[misc]
-    """Tells `progress` after every optimiser step."""
-
-    def __init__(self, total: int, progress: Progress) -> None:
-        self.total, self.progress = total, progress
-
-    def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
-        self.progress(state.global_step, self.total)

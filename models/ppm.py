@@ -1,12 +1,12 @@
-"""The process preference model (PPM; rStar-Math, section 3.3; spec, section 1.4): a policy with a scalar head.
+"""The process preference model (PPM; rStar-Math, section 3.3): a policy with a scalar head.
 
-The score is read at the last token. Trained pairwise (Bradley-Terry on raw logits, each pair weighted by 1 / pairs of
-its step) with TRL's `RewardTrainer`, re-initialised from the round's policy; served as tanh(logit / scale), in (-1,
-1), the scale standing in the checkpoint's config. An over-long pair is an error, never cut: cutting would lose the
-step to be scored.
+The score is read at the last token. Trained pairwise (`models/pairwise.py`) with TRL's `RewardTrainer`, re-initialised
+from the round's policy; the scale of what is served stands in the checkpoint's config. An over-long pair is an error,
+never cut: cutting would lose the step to be scored. Without pairs there is nothing to learn: such a PPM is written
+untrained, its config says so, and no scorer opens it, for its scores would mean nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from operator import eq
@@ -16,24 +16,26 @@ from typing import Any
 import polars as pl
 import torch
 from datasets import Dataset
-from torch.nn.functional import logsigmoid
-from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast, PrinterCallback, set_seed
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast, set_seed
 from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
+from models.attempt import Attempt
 from models.embedded import EmbeddedModel, Tokens
-from models.policy import StepProgress, loss_curve
+from models.pairwise import pairwise_loss, served
+from models.training import WatchedSteps, arguments, fit, loss_curve, refuse_overlong, warm_up
 from perseid import experiment
-
-Progress = Callable[[int, int], None]
+from perseid.errors import UserError
 
 
 class PpmScorer(EmbeddedModel):
     """A `Scorer` over a folder that `train_ppm` wrote. What siblings share, the question and the steps before, is
-    computed once a call."""
+    computed once a call. Raises `UserError` for one that was not trained."""
 
     def __init__(self, folder: Path, settings: experiment.Engine) -> None:
         super().__init__(AutoModelForSequenceClassification, folder, settings)
+        if getattr(self.model.config, "ppm_untrained", False):
+            raise UserError(folder, "ppm", "expected a PPM that was trained; there were no pairs for this one")
 
     async def score(self, prefixes: Sequence[str]) -> list[float]:
         """One score a prefix, in (-1, 1)."""
@@ -63,7 +65,7 @@ class PpmScorer(EmbeddedModel):
         logits = self.model(
             input_ids=tails["input_ids"], attention_mask=mask, position_ids=positions, past_key_values=cache
         ).logits[:, 0]
-        scores = torch.tanh(logits / self.model.config.ppm_scale).tolist()
+        scores = served(logits, self.model.config.ppm_scale).tolist()
         return dict(zip((member for _, member in rows), scores, strict=True))
 
 
@@ -104,53 +106,46 @@ def _batches(groups: Sequence[_Siblings], size: int) -> Iterator[list[_Siblings]
 
 
 def train_ppm(
-    pairs: pl.DataFrame,
-    policy: Path,
-    settings: experiment.PpmTraining,
-    out: Path,
-    seed: int,
-    progress: Progress = lambda done, total: None,
+    pairs: pl.DataFrame, policy: Path, settings: experiment.PpmTraining, out: Path, attempt: Attempt
 ) -> pl.DataFrame:
     """Train a PPM from the policy in folder `policy` on `pairs` and write it to `out`.
 
     Args:
-        pairs: columns `prompt`, `chosen`, `rejected`, `weight`, of the training split alone.
+        pairs: columns `prompt`, `chosen`, `rejected`, `weight`, of the training split alone. Without any the PPM is
+            written untrained.
 
     Returns:
         The loss curve: columns `step`, `loss` (nats a pair), `tokens`.
+
+    Raises:
+        UserError: a pair does not fit the context; the training diverges or does nothing.
     """
-    set_seed(seed % 2**32)
+    set_seed(attempt.seed % 2**32)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(policy)
     model = AutoModelForSequenceClassification.from_pretrained(policy, num_labels=1, dtype=torch.float32)
     model.config.ppm_scale = settings.scale
-    torch.nn.init.normal_(model.score.weight, 5e-7, 1e-6)  # the reference's head (spec, section 1.4)
-    steps = max(1, settings.epochs * -(-pairs.height // settings.batch)) if pairs.height else 0
-    history: list[dict[str, Any]] = []
-    if steps:
-        trainer = _PairTrainer(
-            model=model,
-            args=_arguments(settings, out, seed),
-            train_dataset=Dataset.from_list([_encode(tokenizer, row) for row in pairs.iter_rows(named=True)]),
-            processing_class=tokenizer,
-            # TRL's collator carries one number a pair, `margin`: here it is the pair's weight.
-            data_collator=DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id),
-            callbacks=[StepProgress(steps, progress)],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-        history = trainer.state.log_history
+    torch.nn.init.normal_(model.score.weight, 5e-7, 1e-6)  # as the released code's head: all scores begin at 0
+    if pairs.is_empty():
+        model.config.ppm_untrained = True
+        return _written(model, tokenizer, out, loss_curve([]))
+    rows = [_encode(tokenizer, row) for row in pairs.iter_rows(named=True)]
+    longest = [max(len(row["chosen_ids"]), len(row["rejected_ids"])) for row in rows]
+    refuse_overlong(longest, model.config.max_position_embeddings, attempt)
+    trainer = _PairTrainer(
+        model=model,
+        args=_arguments(settings, out, attempt, settings.epochs * -(-len(rows) // settings.batch)),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        # TRL's collator carries one number a pair, `margin`: here it is the pair's weight.
+        data_collator=DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id),
+    )
+    return _written(model, tokenizer, out, fit(trainer, attempt))
+
+
+def _written(model: Any, tokenizer: PreTrainedTokenizerFast, out: Path, curve: pl.DataFrame) -> pl.DataFrame:
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    return loss_curve(history)
-
-
-def score_pairs(pairs: pl.DataFrame, scorer: PpmScorer) -> pl.DataFrame:
-    """Scores of both sides of each pair: columns `pair_id`, `split`, `score_chosen`, `score_rejected`."""
-    chosen = scorer.score_now((pairs["prompt"] + pairs["chosen"]).to_list())
-    rejected = scorer.score_now((pairs["prompt"] + pairs["rejected"]).to_list())
-    return pairs.select("pair_id", "split").with_columns(
-        pl.Series("score_chosen", chosen, dtype=pl.Float64), pl.Series("score_rejected", rejected, dtype=pl.Float64)
-    )
+    return curve
 
 
 def _encode(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any]) -> dict[str, Any]:
@@ -161,34 +156,24 @@ def _encode(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any]) -> dict[str
     return {**ids, "margin": float(row["weight"])}
 
 
-class _PairTrainer(RewardTrainer):  # type: ignore[misc]
-    """TRL's trainer with the pair's weight in the loss (Bradley-Terry, weighted mean)."""
+class _PairTrainer(WatchedSteps, RewardTrainer):  # type: ignore[misc]
+    """TRL's trainer with our loss, which knows the pair's weight."""
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # type: ignore[no-untyped-def]
         weight = inputs.pop("margin")
         outputs = model(**inputs, use_cache=False)
         chosen, rejected = torch.chunk(outputs.logits.squeeze(-1), chunks=2)
-        loss = -(weight * logsigmoid(chosen - rejected)).sum() / weight.sum()
+        loss = pairwise_loss(chosen, rejected, weight)
         return (loss, outputs) if return_outputs else loss
 
 
-def _arguments(settings: experiment.PpmTraining, out: Path, seed: int) -> RewardConfig:
+def _arguments(settings: experiment.PpmTraining, out: Path, attempt: Attempt, steps: int) -> RewardConfig:
     return RewardConfig(
-        output_dir=str(out),
+        **arguments(attempt, out),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=2,
+        warmup_steps=warm_up(steps, 2),
         max_length=None,
-        logging_steps=5,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=not torch.cuda.is_available(),
-        bf16=False,
-        gradient_checkpointing=False,
-        dataloader_pin_memory=False,
-        seed=seed % 2**32,
-        data_seed=seed % 2**32,
+        logging_steps=min(5, steps),
     )

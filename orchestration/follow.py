@@ -54,7 +54,7 @@ def made_of(graph: Graph, store: Store) -> Iterator[tuple[Unit, Manifest]]:
 def local(store: Store, experiment: Experiment, unit: Unit, manifest: Manifest, tracking: Tracking) -> None:
     """What follows beside the artifact itself."""
     if (store.place(unit.key) / JOURNALS).exists():
-        from assets.trajectories import forget_journals  # loads the search
+        from assets.journals import forget_journals  # loads the search
 
         with suppress(UserError), store.lease(unit.key):  # else it is made again just now, and goes on from them
             forget_journals(store, manifest)

@@ -17,6 +17,8 @@ from perseid.engine import Engine, Scorer
 from perseid.problems import toolbox_source
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from perseid.sandbox import Sandbox
 
 
@@ -38,10 +40,32 @@ class LocalMachines:
 
         return PpmScorer(folder, engine)
 
+    def trainer(self) -> "LocalTrainer":
+        return LocalTrainer()
+
     def sandbox(self) -> "AbstractContextManager[Sandbox]":
         from perseid.sandbox import Sandbox
 
         return Sandbox(workers=max(1, min(8, os.cpu_count() or 1)), prelude=toolbox_source())
+
+
+class LocalTrainer:
+    """Trainings in this process."""
+
+    def bootstrap(self, *arguments: Any) -> None:
+        from models.policy import bootstrap
+
+        bootstrap(*arguments)
+
+    def policy(self, *arguments: Any) -> "pl.DataFrame":
+        from models.policy import train_policy
+
+        return train_policy(*arguments)
+
+    def ppm(self, *arguments: Any) -> "pl.DataFrame":
+        from models.ppm import train_ppm
+
+        return train_ppm(*arguments)
 
 
 class LoggedProgress:

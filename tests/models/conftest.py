@@ -5,11 +5,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from models.attempt import Attempt
 from models.policy import bootstrap, train_policy
 from perseid.experiment import Base, PolicyTraining, Problems
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, MARKS, METHOD
 from perseid.problems import build
 
+ATTEMPT = Attempt(0, "x/round_01/policy", "training.policy")
 SETTINGS = PolicyTraining(steps=80, batch=16, learning_rate=5e-3)
 
 
@@ -29,12 +31,12 @@ def examples() -> pl.DataFrame:
 @pytest.fixture(scope="session")
 def untrained(examples: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("untrained")
-    bootstrap(examples, Base(hidden_size=32, heads=2, vocab_size=400, context=128), MARKS, folder, seed=0)
+    bootstrap(examples, Base(hidden_size=32, heads=2, vocab_size=400, context=128), MARKS, folder, ATTEMPT)
     return folder
 
 
 @pytest.fixture(scope="session")
 def policy(examples: pl.DataFrame, untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("policy")
-    train_policy(examples, untrained, SETTINGS, folder, seed=0)
+    train_policy(examples, untrained, SETTINGS, folder, ATTEMPT)
     return folder

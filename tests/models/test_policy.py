@@ -1,5 +1,6 @@
 """The policy: what is learnt, from what, and that it is repeatable."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -10,14 +11,16 @@ from models.checkpoint import weights_hash
 from models.policy import encode, train_policy
 from perseid.errors import UserError
 from perseid.methods.rstar_math import METHOD
-from tests.models.conftest import SETTINGS
+from tests.models.conftest import ATTEMPT, SETTINGS
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_same_examples_and_seed_give_the_same_weights(
     examples: pl.DataFrame, untrained: Path, policy: Path, tmp_path: Path
 ) -> None:
-    train_policy(examples, untrained, SETTINGS, tmp_path / "again", seed=0)
-    train_policy(examples, untrained, SETTINGS, tmp_path / "other", seed=1)
+    train_policy(examples, untrained, SETTINGS, tmp_path / "again", ATTEMPT)
+    train_policy(examples, untrained, SETTINGS, tmp_path / "other", replace(ATTEMPT, seed=1))
     assert weights_hash(tmp_path / "again") == weights_hash(policy)
     assert weights_hash(tmp_path / "other") != weights_hash(policy)
 
@@ -26,7 +29,8 @@ def test_the_loss_falls_and_every_optimiser_step_is_told(
     examples: pl.DataFrame, untrained: Path, tmp_path: Path
 ) -> None:
     told: list[tuple[int, int]] = []
-    curve = train_policy(examples, untrained, SETTINGS, tmp_path, seed=0, progress=lambda *step: told.append(step))
+    attempt = replace(ATTEMPT, progress=lambda *step: told.append(step))
+    curve = train_policy(examples, untrained, SETTINGS, tmp_path, attempt)
     assert told == [(step, 80) for step in range(1, 81)]
     assert curve["step"].to_list() == list(range(10, 81, 10))
     assert curve["loss"][-1] < curve["loss"][0] / 2
@@ -36,16 +40,10 @@ def test_the_loss_falls_and_every_optimiser_step_is_told(
 def test_the_loss_looks_at_the_response_alone(policy: Path) -> None:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(policy)
     prompt, response = METHOD.prompt("GCD of 4, 6", ""), "# answer\nprint(a)<|end_of_answer|>"
-    row = encode(tokenizer, prompt, response, context=128)
+    row = encode(tokenizer, prompt, response)
     learnt = [label for label in row["labels"] if label != -100]
     assert tokenizer.decode(row["input_ids"]) == prompt + response
     assert tokenizer.decode(learnt) == response
-
-
-def test_an_example_that_does_not_fit_is_an_error_and_never_cut(policy: Path) -> None:
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(policy)
-    with pytest.raises(ValueError, match="does not fit the context of 8"):
-        encode(tokenizer, METHOD.prompt("GCD of 4, 6", ""), "print(a)<|end_of_answer|>", context=8)
 
 
 def test_the_tokens_of_a_prefix_do_not_depend_on_what_follows(policy: Path) -> None:

@@ -7,9 +7,12 @@ import polars as pl
 import pytest
 import torch
 
-from models.ppm import PpmScorer, score_pairs, train_ppm
+from models.ppm import PpmScorer, train_ppm
 from perseid.experiment import PpmTraining, Transformers
 from perseid.methods.rstar_math import METHOD
+from tests.models.conftest import ATTEMPT
+
+pytestmark = pytest.mark.slow
 
 GOOD, BAD = "# take gcd\nb = gcd(a)<|end_of_step|>", "# take prod\nb = prod(a)<|end_of_step|>"
 SETTINGS = PpmTraining(epochs=6, batch=8, learning_rate=5e-3)
@@ -31,15 +34,15 @@ def pairs(numbers: range, split: str) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def ppm(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ppm")
-    curve = train_ppm(pairs(range(10, 42), "train"), policy, SETTINGS, folder, seed=0)
+    curve = train_ppm(pairs(range(10, 42), "train"), policy, SETTINGS, folder, ATTEMPT)
     assert curve["loss"][0] > curve["loss"][-1]
     return folder
 
 
 def test_held_out_pairs_are_put_in_order(ppm: Path) -> None:
-    scores = score_pairs(pairs(range(60, 80), "held_out"), PpmScorer(ppm, Transformers()))
-    assert (scores["score_chosen"] > scores["score_rejected"]).all()
-    assert scores["split"].unique().to_list() == ["held_out"]
+    held_out, scorer = pairs(range(60, 80), "held_out"), PpmScorer(ppm, Transformers())
+    chosen, rejected = (scorer.score_now((held_out["prompt"] + held_out[s]).to_list()) for s in ("chosen", "rejected"))
+    assert all(higher > lower for higher, lower in zip(chosen, rejected, strict=True))
 
 
 def test_a_score_is_the_tanh_of_the_last_token_s_logit_over_the_scale(ppm: Path) -> None:
@@ -50,10 +53,6 @@ def test_a_score_is_the_tanh_of_the_last_token_s_logit_over_the_scale(ppm: Path)
         logit = scorer.model(input_ids=ids).logits.item()
     assert scorer.score_now([prefix, METHOD.prompt("GCD of 4, 6", "")])[0] == pytest.approx(math.tanh(logit / 5.0))
     assert scorer.model.config.ppm_scale == 5.0
-
-
-def test_tanh_of_a_logit_of_four_over_five() -> None:
-    assert math.tanh(4.0 / 5.0) == pytest.approx(0.66404, abs=5e-6)
 
 
 def test_scores_do_not_depend_on_what_shares_their_batch(ppm: Path) -> None:
@@ -78,11 +77,3 @@ def test_what_siblings_share_is_computed_once_and_changes_no_score(ppm: Path) ->
     )
     assert scorer.score_now(prefixes) == pytest.approx(whole, abs=1e-6)
     assert sum(computed) < 0.6 * sum(map(len, scorer.encoded(prefixes).values()))
-
-
-def test_without_pairs_the_ppm_is_the_policy_with_a_fresh_head(policy: Path, tmp_path: Path) -> None:
-    curve = train_ppm(pairs(range(0), "train"), policy, SETTINGS, tmp_path, seed=0)
-    assert curve.height == 0
-    assert PpmScorer(tmp_path, Transformers()).score_now([METHOD.prompt("GCD of 4, 6", "")]) == [
-        pytest.approx(0.0, abs=1e-3)
-    ]

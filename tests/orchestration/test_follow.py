@@ -8,8 +8,8 @@ import pytest
 
 from assets.freshness import units
 from assets.graph import Graph, unroll
+from assets.journals import journals
 from assets.tracking import Account
-from assets.trajectories import journals
 from orchestration import follow
 from orchestration.follow import catch_up
 from orchestration.instance import open_instance

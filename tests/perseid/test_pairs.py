@@ -7,7 +7,6 @@
   `- 0.4 [-1.0] (failed)
 """
 
-import math
 from dataclasses import asdict
 from typing import Any
 
@@ -94,11 +93,6 @@ def test_final_pairs_compare_whole_responses_of_the_best_right_and_the_worst_wro
         ("final", START, "[0.3][0.3.1]", "[0.1][0.1.2]", 1.0, -0.25, half),
         ("final", START, "[0.3][0.3.1]", "[0.2][0.2.1]", 1.0, -1.0, half),
     ]
-
-
-def test_a_weight_of_a_quarter_gives_the_published_loss() -> None:
-    weight = built(Pairs(final=True, margin=2.0, min_edit=99))[0][0][6]
-    assert -weight * math.log(1 / (1 + math.exp(-(1.2 - 0.4)))) == pytest.approx(0.092775, abs=5e-7)
 
 
 def test_a_problem_that_is_all_right_or_all_wrong_gives_no_pair() -> None:

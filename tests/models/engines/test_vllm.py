@@ -29,6 +29,7 @@ from perseid.problems.problem import Gold, Problem
 from perseid.sandbox import AsyncSandbox, Sandbox
 from perseid.search import Services, Tree, run_searches
 from perseid.search.journal import FRAME
+from tests.models.conftest import ATTEMPT
 from tests.waiting import eventually
 
 HAVE = importlib.util.find_spec("vllm") is not None
@@ -44,8 +45,8 @@ LONG = Sampling(temperature=1.0, max_tokens=100)
 def folder(examples: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Heads of 32, the smallest that vLLM computes on a CPU, and a context of five of its blocks."""
     before, after = tmp_path_factory.mktemp("before"), tmp_path_factory.mktemp("after")
-    bootstrap(examples, Base(hidden_size=64, heads=2, vocab_size=400, context=160), MARKS, before, seed=0)
-    train_policy(examples, before, PolicyTraining(steps=60, batch=16, learning_rate=5e-3), after, seed=0)
+    bootstrap(examples, Base(hidden_size=64, heads=2, vocab_size=400, context=160), MARKS, before, ATTEMPT)
+    train_policy(examples, before, PolicyTraining(steps=60, batch=16, learning_rate=5e-3), after, ATTEMPT)
     return after
 
 

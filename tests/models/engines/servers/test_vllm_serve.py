@@ -27,6 +27,7 @@ from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, MARKS, METHOD
 from perseid.problems import build, toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
 from perseid.search import Services, run_searches
+from tests.models.conftest import ATTEMPT
 
 pytestmark = pytest.mark.slow
 BOTH = (END_OF_STEP, END_OF_ANSWER)
@@ -99,8 +100,8 @@ class Recorder:
 def policy(examples: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wider than the other tests' policy: vLLM's attention on a CPU wants heads of 32 at least."""
     start, end = tmp_path_factory.mktemp("start"), tmp_path_factory.mktemp("policy")
-    bootstrap(examples, Base(hidden_size=64, heads=2, vocab_size=400, context=128), MARKS, start, seed=0)
-    train_policy(examples, start, PolicyTraining(steps=80, batch=16, learning_rate=5e-3), end, seed=0)
+    bootstrap(examples, Base(hidden_size=64, heads=2, vocab_size=400, context=128), MARKS, start, ATTEMPT)
+    train_policy(examples, start, PolicyTraining(steps=80, batch=16, learning_rate=5e-3), end, ATTEMPT)
     return end
 
 
