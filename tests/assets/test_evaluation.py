@@ -125,7 +125,8 @@ def store(tmp_path: Path) -> Store:
     publish(store, "x/round_01/verified", {"verified": frame("verified", verified)})
     publish(store, "x/round_01/policy", {}, "policy")
     publish(store, "x/round_01/control", {}, "control")
-    publish(store, "x/round_01/ppm", {"pair_scores": frame("pair_scores", SCORES)}, "ppm")
+    trained = {"training": frame("training", [(1, 0.5, 0)]), "pair_scores": frame("pair_scores", SCORES)}
+    publish(store, "x/round_01/ppm", trained, "ppm")
     return store
 
 
