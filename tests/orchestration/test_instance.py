@@ -70,7 +70,17 @@ def test_settings_that_cannot_be_taken_are_named_with_what_to_do(made: Places, t
     with pytest.raises(UserError, match="delete it to get the default") as error:
         look_at(made)
     assert str(path) in str(error.value)
+    assert len(str(error.value)) < 600
     path.write_text(before)
+
+
+def test_settings_that_dagster_refuses_on_an_empty_root_are_named_where_they_lie(tmp_path: Path) -> None:
+    places = Places.of(tmp_path)
+    places.prepare()
+    (places.dagster / "dagster.yaml").write_text("run_monitorin: {}")
+    with pytest.raises(UserError, match="run_monitorin") as error:
+        create_instance(places)
+    assert str(error.value).startswith(f"{places.dagster / 'dagster.yaml'}: ")
 
 
 def test_a_database_that_another_process_holds_is_not_damaged(made: Places) -> None:
