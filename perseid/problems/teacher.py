@@ -1,4 +1,4 @@
-"""The rule-based teacher of round 0: it plays the stronger model that bootstraps rStar-Math's first round (spec, 1.5).
+"""The rule-based teacher of round 0: it plays the stronger model that bootstraps rStar-Math's first round.
 
 It writes three kinds of text. *Demonstrations* solve questions of the demonstrated families. *Drills* name the tools to
 call, so that the policy knows the library. *Explorations* answer questions of the other families with a random program
