@@ -10,20 +10,14 @@ from assets import plots
 from assets.registry import registered as after
 from assets.training import attempt_at
 from assets.work import Made, Work
+from perseid.tables import columns_of
 
 __all__ = ["VERSION", "after", "make"]
 
 VERSION = 3  # a training of one step trains, and one of a few shows its loss
 KINDS = {"pytorch"}
-EXAMPLES = {
-    "example_id": pl.String,
-    "source": pl.String,
-    "round": pl.Int64,
-    "problem_id": pl.String,
-    "trajectory_id": pl.String,
-    "weight": pl.Float64,
-}
-TEXTS = {"prompt": pl.String, "response": pl.String}
+EXAMPLES = tuple(columns_of("examples"))
+TEXTS = ("prompt", "response")
 
 
 def make(work: Work) -> Made:
