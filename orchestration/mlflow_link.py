@@ -99,9 +99,9 @@ class Link:
         """Of a store that can be written, only what was asked was refused; else it is left alone for a while."""
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         try:
-            self._reach()
-            if self._client is None:
+            if self._client is None or isinstance(error, sqlite3.Error | OSError):  # it was not MLflow that refused
                 raise error
+            self._reach()
         except Exception:
             self.away_until = time.monotonic() + self.rest_s
             kept = self.folder / MISSED

@@ -11,10 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dagster as dg
 import psutil
 import pytest
 
 from models.engines.guard import marked
+from orchestration.dead_runs import PROCESS_TAG
+from orchestration.instance import create_instance, opened
+from orchestration.places import Places
 from orchestration.serve import check_ports
 from perseid.errors import UserError
 from tests.waiting import eventually
@@ -23,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 MARK = "PERSEID_TEST_UI"
 UI = (sys.executable, "-m", "orchestration", "ui")
 Process = subprocess.Popen[str]
+STARTED, FAILED = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
 
 
 def free_ports(count: int) -> list[int]:
@@ -75,6 +80,10 @@ class Ui:
     def named(self, part: str) -> psutil.Process:
         """The process whose command line holds `part`."""
         return next(p for p in map(psutil.Process, self.all()) if any(part in word for word in p.cmdline()))
+
+
+@dg.job
+def nothing() -> None: ...
 
 
 @contextmanager
@@ -133,6 +142,20 @@ def test_the_first_start_on_an_empty_root_makes_whole_databases_even_beside_anot
             served, refused = sorted((one, other), key=Ui.ended)
             assert refused.process.returncode == 2
             assert served.serves()
+
+
+@pytest.mark.slow
+def test_a_run_that_a_dead_process_left_is_failed_soon_after_the_start(tmp_path: Path) -> None:
+    places = Places.of(tmp_path / "artifacts")
+    places.prepare()
+    create_instance(places)
+    code = "from perseid.artifacts.owners import me\nprint(me())"
+    gone = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    with opened(places.dagster) as instance:
+        run = instance.create_run_for_job(nothing, status=STARTED, tags={PROCESS_TAG: gone.strip()})
+        with ui_of(places.root) as ui:
+            assert ui.serves()
+            assert eventually(lambda: instance.get_run_by_id(run.run_id).status == FAILED, 60)  # type: ignore[union-attr]
 
 
 def test_a_port_is_looked_at_before_anything_is_started() -> None:
