@@ -1,6 +1,7 @@
 """What became of an experiment, read from the store: the rows of `status --json` and of the table at the end.
 
-Nothing is computed here but sums; every number stands in an artifact.
+Nothing is computed here but sums; every number stands in an artifact, and only in one that is fresh: what is stale is
+of another configuration than the one asked about, and is counted instead of being shown.
 """
 
 from dataclasses import dataclass
@@ -22,36 +23,45 @@ CONTROL = "control "  # before the name of a metric of the control arm
 
 @dataclass(frozen=True)
 class RoundStatus:
-    """`metrics`: value, low, high, n by name, the control's under `control …`. `artifacts`: version, fresh by stage."""
+    """What is fresh of a round; `artifacts` has all of it: version and whether it is fresh, by stage.
+
+    metrics: value, low, high, n by name, the control's under `control …`. rows: of tables, by stage. seconds: taken.
+    """
 
     round: int
     metrics: dict[str, dict[str, float]]
     artifacts: dict[str, dict[str, Any]]
+    rows: dict[str, int]
     tokens: int
     seconds: float
 
 
-def rounds_of(experiment: Experiment, store: Store) -> list[RoundStatus]:
+State = dict[str, Manifest | None]  # as `survey` gives it
+
+
+def rounds_of(experiment: Experiment, store: Store, state: State) -> list[RoundStatus]:
     graph = unroll(experiment)
-    state = survey(graph, store)
     return [round_status(experiment, graph, state, store, number) for number in range(len(experiment.rounds) + 1)]
 
 
-def round_status(
-    experiment: Experiment, graph: Graph, state: dict[str, Manifest | None], store: Store, number: int
-) -> RoundStatus:
+def round_status(experiment: Experiment, graph: Graph, state: State, store: Store, number: int) -> RoundStatus:
     nodes = [node for node in graph.values() if node.round == number]
-    manifests = [m for node in nodes for key in node.artifacts if (m := store.current(key)) is not None]
+    manifests = [m for node in nodes for key in node.artifacts if (m := state[key]) is not None]
     return RoundStatus(
         number,
-        metrics_of(store, key_of(experiment.name, number, "evaluation")),
+        metrics_of(store, state[key_of(experiment.name, number, "evaluation")]),
         {node.stage: artifact_status(node, state, store) for node in nodes},
+        {
+            node.stage: made.row_counts[node.stage]
+            for node in nodes
+            if (made := state.get(node.key)) is not None and node.stage in made.row_counts
+        },
         sum(manifest.tokens for manifest in manifests),
         round(sum(manifest.wall_s for manifest in manifests), 3),
     )
 
 
-def artifact_status(node: Node, state: dict[str, Manifest | None], store: Store) -> dict[str, Any]:
+def artifact_status(node: Node, state: State, store: Store) -> dict[str, Any]:
     """Of a sharded asset `version` joins the shards' versions, in order; null while one is missing."""
     found = [store.current(key) for key in node.artifacts]
     versions = [manifest.version for manifest in found if manifest is not None]
@@ -59,11 +69,15 @@ def artifact_status(node: Node, state: dict[str, Manifest | None], store: Store)
     return {"version": whole, "fresh": all(state[key] is not None for key in node.artifacts)}
 
 
-def metrics_of(store: Store, key: str) -> dict[str, dict[str, float]]:
-    """Of all held-out problems; {} while the round is not evaluated."""
-    if store.current(key) is None:
+def metrics_of(store: Store, evaluation: Manifest | None) -> dict[str, dict[str, float]]:
+    """Of all held-out problems; {} while the round has no fresh evaluation."""
+    if evaluation is None:
         return {}
-    rows = store.read(key, "metrics").filter(pl.col("part") == "all").sort("arm", "metric", descending=[True, False])
+    rows = (
+        store.read(evaluation, "metrics")
+        .filter(pl.col("part") == "all")
+        .sort("arm", "metric", descending=[True, False])
+    )
     found = {}
     for arm, metric, value, low, high, n in rows.select("arm", "metric", "value", "low", "high", "n").iter_rows():
         name = metric if arm == "policy" else f"{CONTROL}{metric}"
@@ -72,8 +86,10 @@ def metrics_of(store: Store, key: str) -> dict[str, dict[str, float]]:
 
 
 def status(experiment: Experiment, store: Store) -> dict[str, Any]:
-    """The shape of `status --json`."""
+    """The shape of `status --json`. `champion` is null where there is none that is fresh."""
+    state = survey(unroll(experiment), store)
     champion = gate.champion(store, experiment.name)
+    champion = champion if champion is not None and is_fresh(champion, state) else None
     rounds = [
         {
             "round": r.round,
@@ -82,14 +98,15 @@ def status(experiment: Experiment, store: Store) -> dict[str, Any]:
             "tokens": r.tokens,
             "seconds": r.seconds,
         }
-        for r in rounds_of(experiment, store)
+        for r in rounds_of(experiment, store, state)
     ]
     return {"experiment": experiment.name, "champion": champion.key if champion else None, "rounds": rounds}
 
 
 def table_of(experiment: Experiment, store: Store) -> RenderableType:
     """The table per round, and what is to be said below it."""
-    k, rounds = experiment.evaluation.samples, rounds_of(experiment, store)
+    state = survey(unroll(experiment), store)
+    k, rounds = experiment.evaluation.samples, rounds_of(experiment, store, state)
     table = Table(
         title=f"{experiment.name}: held-out problems solved, %", title_justify="left", box=None, pad_edge=False
     )
@@ -105,9 +122,9 @@ def table_of(experiment: Experiment, store: Store) -> RenderableType:
         table.add_column(heading, justify="right", no_wrap=True)
     for r in rounds:
         cells = [share(r.metrics.get(name), interval=name == "greedy_pass@1") for name in shown]
-        made = [rows_of(experiment, store, r.round, stage) for stage in ("verified", "pairs")]
+        made = [f"{r.rows[stage]:,}" if stage in r.rows else "–" for stage in ("verified", "pairs")]
         table.add_row(str(r.round), *cells, *made, f"{r.tokens:,}", f"{r.seconds:.0f}", Text(staleness(r), "yellow"))
-    return Group(table, *(Text(line) for line in remarks(experiment, store, rounds)))
+    return Group(table, *(Text(line) for line in remarks(experiment, store, rounds, state)))
 
 
 def staleness(r: RoundStatus) -> str:
@@ -117,7 +134,7 @@ def staleness(r: RoundStatus) -> str:
     return ", ".join(f"{count} {what}" for count, what in ((missing, "missing"), (stale, "stale")) if count)
 
 
-def remarks(experiment: Experiment, store: Store, rounds: list[RoundStatus]) -> list[str]:
+def remarks(experiment: Experiment, store: Store, rounds: list[RoundStatus], state: State) -> list[str]:
     """The differences that matter, printed whichever way they fall."""
     evaluated = [r for r in rounds if r.metrics]
     if not evaluated:
@@ -135,7 +152,7 @@ def remarks(experiment: Experiment, store: Store, rounds: list[RoundStatus]) -> 
         lines.append(f"Verified, but wrong on fresh instances: {100 * wrong['value']:.1f} % of {wrong['n']} programs")
     if pairs := last.get("ppm_pair_accuracy"):
         lines.append(f"PPM right on {share(pairs)} % of {pairs['n']} held-out pairs")
-    return [*lines, champion_line(store, experiment.name)]
+    return [*lines, champion_line(store, experiment.name, state)]
 
 
 def shortfall(name: str, metric: dict[str, float]) -> str:
@@ -149,12 +166,21 @@ def shortfall(name: str, metric: dict[str, float]) -> str:
     return ""
 
 
-def champion_line(store: Store, experiment: str) -> str:
-    state = gate.state(store, experiment)
-    if state.champion is None:
+def champion_line(store: Store, experiment: str, state: State) -> str:
+    judged = gate.state(store, experiment)
+    champion = judged.champion
+    if champion is None:
         return "No champion yet"
-    events = [e for e in state.history if (e.key, e.version) == (state.champion.key, state.champion.version)]
-    return f"Champion: {state.champion.key} ({state.champion.version}): {events[-1].reason}"
+    named = f"{champion.key} ({champion.version})"
+    if not is_fresh(champion, state):
+        return f"No champion of this configuration yet: {named} is of another"
+    events = [event for event in judged.history if (event.key, event.version) == (champion.key, champion.version)]
+    return f"Champion: {named}: {events[-1].reason}"
+
+
+def is_fresh(champion: gate.Holder, state: State) -> bool:
+    made = state.get(champion.key)
+    return made is not None and made.version == champion.version
 
 
 def next_commands(name: str, last: int) -> list[str]:
@@ -174,8 +200,3 @@ def share(metric: dict[str, float] | None, interval: bool = False) -> str:
 
 def points(metric: dict[str, float]) -> str:
     return f"{100 * metric['value']:+.1f} points [{100 * metric['low']:+.1f}, {100 * metric['high']:+.1f}]"
-
-
-def rows_of(experiment: Experiment, store: Store, number: int, stage: str) -> str:
-    manifest = store.current(key_of(experiment.name, number, stage)) if number else None
-    return "–" if manifest is None else f"{manifest.row_counts[stage]:,}"

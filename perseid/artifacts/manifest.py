@@ -18,6 +18,7 @@ from perseid.errors import UserError
 KEY: Final = re.compile(r"[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*)*")
 VERSION: Final = re.compile(r"[0-9a-f]{16}")
 NAME: Final = "manifest.json"
+DIRTY: Final = "-dirty"  # ends the name of a commit that files differed from
 SEAL: Final = "seal"
 MEND: Final = "delete {} and evolve again"
 # Packages whose release may change what a stage writes.
@@ -118,7 +119,7 @@ def file_of(path: Path) -> File:
 
 @cache
 def git_commit() -> str:
-    """Of the code that runs, "-dirty" after it if files differ from it; "" outside a repository."""
+    """Of the code that runs, `DIRTY` after it if files differ from it; "" outside a repository."""
     here = Path(__file__).parent
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

@@ -4,7 +4,8 @@
     examples training pair_scores evaluations metrics soundness
         the rows of the Parquet files, each with its artifact: experiment, round, stage, shard, key, version
     manifests
-        one row a version: what made it, when, at what cost
+        one row a version: what made it, when, at what cost; `settings`, in JSON, is all that its maker read of the
+        experiment, by dotted path (settings->'$."search".rollouts'); `git_dirty`: files differed from the commit
     lineage
         edges: child_key, child_version, parent_key, parent_version
 

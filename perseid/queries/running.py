@@ -5,6 +5,7 @@ megabytes (`repeat('x', 3000000000)`), which DuckDB makes outside of its own lim
 """
 
 import difflib
+import json
 import re
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ import pyarrow as pa
 
 from perseid.artifacts import Manifest, Store
 from perseid.artifacts.addresses import plain
+from perseid.artifacts.manifest import DIRTY
 from perseid.artifacts.present import known as graph_known
 from perseid.errors import UserError, printable
 from perseid.queries.catalog import named
@@ -42,6 +44,8 @@ MANIFESTS: Final = PLACE | {
     "code_version": pl.String,
     "experiment_hash": pl.String,
     "git_commit": pl.String,
+    "git_dirty": pl.Boolean,
+    "settings": pl.String,
     "mlflow_run": pl.String,
     "created": pl.String,
     "wall_s": pl.Float64,
@@ -264,7 +268,10 @@ def _place(manifest: Manifest) -> tuple[Any, ...]:
 
 
 def _made(manifest: Manifest, current: bool) -> tuple[Any, ...]:
-    code = (manifest.code_version, manifest.experiment_hash, manifest.git_commit, manifest.mlflow_run)
+    commit = manifest.git_commit
+    dirty = commit.endswith(DIRTY) if commit else None
+    read = json.dumps(dict(manifest.settings), sort_keys=True)
+    code = (manifest.code_version, manifest.experiment_hash, commit, dirty, read, manifest.mlflow_run)
     cost = (manifest.created, manifest.wall_s, manifest.cpu_s, manifest.tokens)
     sizes = (sum(manifest.row_counts.values()), sum(file.bytes for file in manifest.files.values()))
     return (*_place(manifest), current, *code, *cost, *sizes)

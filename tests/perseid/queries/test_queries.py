@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from perseid.artifacts import Store, present
 from perseid.errors import UserError
 from perseid.queries import VIEWS, Limits, named, run_query
 from perseid.tables import SCHEMAS, columns_of
-from tests.perseid.queries.conftest import T1, TAUGHT, Writer
+from tests.perseid.queries.conftest import PAIR, T1, TAUGHT, Writer
 
 
 def rows(found: pl.DataFrame, *columns: str) -> list[tuple[Any, ...]]:
@@ -125,6 +126,21 @@ def test_views_hold_what_the_graph_has_now_and_not_what_it_had(store: Store, wri
     assert run_query(store, "select count(*) from manifests where key like '%/001'").item() == 0
     assert run_query(store, "select count(*) from searches", all_versions=True).item() == 3
     assert run_query(store, "checkpoints_of_problem", {"problem_id": "p1"}).height == 3
+
+
+def test_a_manifest_tells_the_settings_that_were_read_and_whether_the_code_was_committed(
+    store: Store, write: Writer
+) -> None:
+    settings = {"training.ppm": {"epochs": 2, "scale": 5.0}, "seed": 3}
+    write(
+        "round_01/ppm", {"pair_scores": [(PAIR, "train", 0.9, -0.9)]}, ("round_01/pairs",), "other", settings=settings
+    )
+    found = run_query(store, "select settings, git_commit, git_dirty from manifests where stage = 'ppm'")
+    told, commit, dirty = found.row(0)
+    assert json.loads(told) == settings
+    assert dirty == (commit.endswith("-dirty") if commit else None)
+    epochs = """select settings->'$."training.ppm".epochs' from manifests where stage = 'ppm'"""
+    assert run_query(store, epochs).item() == "2"
 
 
 def test_lineage_holds_the_edges_of_all_versions(store: Store, write: Writer) -> None:
