@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from assets.tracking import Checkpoint
+from models.served import MAX_NEW_TOKENS
 
 LOADER = Path(__file__).parent.parent / "models" / "served.py"
 MODULE = "perseid_served"
@@ -29,11 +30,14 @@ def exported(checkpoint: Checkpoint, artifacts: Path) -> Path:
 
 
 def write(folder: Path, weights: str) -> None:
-    from mlflow.models import Model
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ParamSchema, ParamSpec
 
     (folder / "code").mkdir(parents=True)
     shutil.copyfile(LOADER, folder / "code" / f"{MODULE}.py")
     (folder / "model").symlink_to(weights, target_is_directory=True)
-    model = Model()
+    # MLflow passes on no parameter that is not declared.
+    known = ParamSchema([ParamSpec("max_new_tokens", "long", MAX_NEW_TOKENS)])
+    model = Model(signature=ModelSignature(params=known))
     model.add_flavor("python_function", loader_module=MODULE, code="code", data="model")
     model.save(str(folder / "MLmodel"))

@@ -21,7 +21,9 @@ import mlflow
 mlflow.set_tracking_uri(f"sqlite:///{sys.argv[1]}/mlflow.db")
 policy = mlflow.pyfunc.load_model("models:/x-policy@champion")
 ppm = mlflow.pyfunc.load_model("models:/x-ppm@round-01")
-print(json.dumps([policy.predict(["a b", "b"], params={"max_new_tokens": 4}), ppm.predict(["a b c"])]))
+longest = policy.predict("a b", params={"max_new_tokens": 9})[0]
+print(json.dumps([policy.predict(["a b", "b"], params={"max_new_tokens": 1}), ppm.predict(["a b c"])]))
+assert len(longest) > len(policy.predict("a b", params={"max_new_tokens": 1})[0])
 """
 
 
