@@ -219,7 +219,7 @@ def test_a_changed_checkpoint_is_one_error_that_names_the_file(evolved: Path, tm
     weights.write_bytes(bytes(damaged))
     changed = tmp_path / "smoke.yaml"
     changed.write_text((EXPERIMENTS / "smoke.yaml").read_text().replace("samples: 4,", "samples: 3,"))
-    done = run("evolve", str(changed), root=root)
+    done = run("evolve", str(changed), "--take-over", root=root)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert str(weights) in done.stderr
