@@ -1,6 +1,6 @@
 import pytest
 
-from models.engines.completions import Choice, asked, checked, stop_met
+from models.engines.completions import Choice, asked, stop_met
 from perseid.engine import Generate, Sampling
 
 
@@ -50,7 +50,3 @@ def test_a_request_says_all_that_decides_its_answer() -> None:
         "spaces_between_special_tokens": False,
         "include_stop_str_in_output": False,
     }
-
-
-def test_a_base_url_needs_no_care_for_its_last_slash() -> None:
-    assert checked("https://host:8000/v1/") == "https://host:8000/v1"
