@@ -59,7 +59,7 @@ def made(node: Node, store: Store, shard: str | None) -> list[Manifest]:
     return [manifest for manifest in found if manifest is not None]
 
 
-def table_failures(manifest: Manifest, store: Store) -> list[tuple[str, str, str, str, str]]:
+def table_failures(manifest: Manifest, store: Store) -> list[tuple[str, ...]]:
     frames: dict[str, pl.DataFrame] = {}
     try:
         for name in manifest.row_counts:

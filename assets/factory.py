@@ -47,7 +47,7 @@ def asset_of(plan: Plan) -> dg.AssetsDefinition:
         machines: dg.ResourceParam[Machines],
         tracking: dg.ResourceParam[Tracking],
         reporter: dg.ResourceParam[Reporter],
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[None]:
         clock, shard = Clock(), context.partition_key if node.shards else None
         with attempting(plan, shard, store, machines, tracking, reporter, tags_of(context)) as work:
             result = made_by.make(work)

@@ -57,8 +57,13 @@ def decided(store: Store, experiment: Experiment, case: gate.Case) -> gate.Decis
     both = paired(greedy(store, evaluation), greedy(store, store.manifest(theirs, case.rival))) if case.rival else None
     if both is None:
         return gate.Decision(verdict="promote", reason="the champion was judged on other held-out problems")
-    settings = {"seed": experiment.seed, "confidence": experiment.gate.confidence}
-    return gate.decide(both["correct"], both["champion"], samples=experiment.evaluation.bootstrap_samples, **settings)
+    return gate.decide(
+        both["correct"],
+        both["champion"],
+        samples=experiment.evaluation.bootstrap_samples,
+        seed=experiment.seed,
+        confidence=experiment.gate.confidence,
+    )
 
 
 def judged_policy(evaluation: Manifest) -> gate.Holder:

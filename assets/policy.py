@@ -43,7 +43,7 @@ def record(work: Work, examples: pl.DataFrame, training: pl.DataFrame) -> Made:
         curves={"training_loss": list(training.select("step", "loss").iter_rows())},
         pictures={"loss": plots.loss(training)},
         tables={"examples": sources.sort("source", "round")},
-        tokens=int(training["tokens"].max() or 0),
+        tokens=max(training["tokens"], default=0),
     )
 
 

@@ -48,7 +48,7 @@ def make(work: Work) -> Made:
         curves={"training_loss": list(training.select("step", "loss").iter_rows())},
         pictures={"loss": plots.loss(training), "margins": plots.score_margins(scores)},
         notes={} if training.height else {"untrained": "There were no pairs to train on."},
-        tokens=int(training["tokens"].max() or 0),
+        tokens=max(training["tokens"], default=0),
     )
 
 

@@ -71,7 +71,8 @@ def account_of(store: Store, experiment: Experiment) -> Account:
         made.append(champion)
         aliases.setdefault(checkpoint_of(store, champion).model, {})["champion"] = champion.version
     checkpoints = {(c.model, c.version): c for c in (checkpoint_of(store, manifest) for manifest in made)}
-    rounds = {key: found for key in rounds_in(graph) if (found := round_metrics(store, graph, key)) is not None}
+    ended = {key: round_metrics(store, graph, key) for key in rounds_in(graph)}
+    rounds = {key: metrics for key, metrics in ended.items() if metrics is not None}
     return Account(experiment.name, list(checkpoints.values()), aliases, rounds)
 
 

@@ -69,7 +69,7 @@ def summary(found: dict[str, pl.DataFrame], problems: pl.DataFrame, counts: Upda
     return Made(
         metrics={
             "problems": searches.height,
-            "solved": float(searches["solved"].mean() or 0.0),
+            "solved": float(searches["solved"].sum()) / max(1, searches.height),
             "rollouts": float(searches["rollouts"].sum()),
             "nodes": found["nodes"].height,
             "tokens": tokens,

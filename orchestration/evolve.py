@@ -35,7 +35,8 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 class Show(Protocol):
     """What the user sees of it."""
 
-    reporter: Reporter
+    @property
+    def reporter(self) -> Reporter: ...
 
     def begins(self, unit: Unit, position: int, total: int) -> None: ...
 

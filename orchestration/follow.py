@@ -36,7 +36,8 @@ def catch_up(
     for unit, manifest in made_of(graph, store):
         local(store, experiment, unit, manifest, tracking)
     tracking_caught_up(store, experiment, tracking)
-    current = {key: manifest for key in artifacts_of(graph) if (manifest := store.current(key)) is not None}
+    found = {key: store.current(key) for key in artifacts_of(graph)}
+    current = {key: manifest for key, manifest in found.items() if manifest is not None}
     versions = {key: manifest.version for key, manifest in current.items()}
     if versions and told(places, experiment.name) != versions:
         tell(graph, current, opened())

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assets.freshness import Unit
-from assets.work import Report
+from assets.work import Report, Reporter
 from perseid.artifacts import Manifest
 
 # Usual seconds of a stage in the quickstart, on two cores: only their proportions matter.
@@ -80,7 +80,7 @@ class Screen:
         self.unit: Unit | None = None
         self.report: Report | None = None
         self.live: Live | None = None
-        self.reporter = self._reported
+        self.reporter: Reporter = self._reported
 
     def __enter__(self) -> "Screen":
         return self

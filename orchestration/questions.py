@@ -66,20 +66,16 @@ def answer(
 
 def catalogue(as_json: bool) -> None:
     """The named queries with what they take, and the views for SQL."""
-    rows = [
-        {
-            "name": query.name,
-            "description": query.description,
-            "parameters": {p.name: "required" if p.required else p.default for p in query.parameters},
-        }
-        for query in named().values()
-    ]
+    takes = {
+        query: {p.name: "required" if p.required else p.default for p in query.parameters} for query in named().values()
+    }
     if as_json:
+        rows = [{"name": q.name, "description": q.description, "parameters": taken} for q, taken in takes.items()]
         print(json.dumps({"queries": rows, "views": list(VIEWS)}, indent=2))
         return
     table = Table("query", "what it answers", "--param", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(row["name"], row["description"], " ".join(f"{k}={v}" for k, v in row["parameters"].items()))
+    for query, taken in takes.items():
+        table.add_row(query.name, query.description, " ".join(f"{name}={value}" for name, value in taken.items()))
     console().print(table)
     console().print(f"\nViews for SQL: {', '.join(VIEWS)}")
 

@@ -101,7 +101,7 @@ def runnable(graph: Graph, missing: Sequence[Unit], fresh: Set[str]) -> Iterator
     there = set(fresh)
     for unit in missing:
         if unit.node.shards:
-            if fresh.issuperset(inputs_of(graph, unit.node)):
+            if set(inputs_of(graph, unit.node)) <= fresh:
                 yield unit
         elif there.issuperset(inputs_of(graph, unit.node)):
             there.add(unit.key)

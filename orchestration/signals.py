@@ -157,7 +157,12 @@ def leave(status: int) -> NoReturn:
 def silence() -> None:
     """From here on, what breaks breaks because of the signal."""
     logging.disable(logging.CRITICAL)
-    sys.unraisablehook = threading.excepthook = lambda _: None
+    sys.unraisablehook = _nothing
+    threading.excepthook = _nothing
+
+
+def _nothing(_: object) -> None:
+    pass
 
 
 def _raise(number: int, _: FrameType | None) -> None:

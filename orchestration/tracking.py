@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -86,7 +86,7 @@ class MlflowAttempt:
             self.url = self.tracking.url_of(self.record)
 
 
-class MlflowTracking(dg.ConfigurableResource):
+class MlflowTracking(dg.ConfigurableResource["MlflowTracking"]):
     """The `tracking` resource.
 
     folder: where `mlflow.db`, the artifacts, the locks and what was missed lie.
@@ -220,7 +220,7 @@ class MlflowTracking(dg.ConfigurableResource):
                 exported(checkpoint, self.link.folder / "artifacts").as_uri(),
                 run_id=checkpoint.run_id or None,
                 tags={**checkpoint.tags, "data_version": checkpoint.version},
-                await_creation_for=None,
+                await_creation_for=None,  # type: ignore[arg-type]  # None: do not wait, which its annotation leaves out
             )
             return str(made.version)
 
@@ -313,4 +313,5 @@ def registered(client: "MlflowClient", model: str, version: str) -> str | None:
 def tracking_of(places: Places) -> MlflowTracking:
     """With links to where `make ui` serves the two user interfaces, if not at their usual ports."""
     named = {"ui": os.environ.get("PERSEID_MLFLOW_URL"), "dagster_ui": os.environ.get("PERSEID_DAGSTER_URL")}
-    return MlflowTracking(folder=str(places.mlflow), **{name: url for name, url in named.items() if url})
+    urls: dict[str, Any] = {name: url for name, url in named.items() if url}
+    return MlflowTracking(folder=str(places.mlflow), **urls)

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from perseid.endings import Ended
 from perseid.experiment import Search as Settings
 from perseid.problems.problem import Problem
 from perseid.search.method import Method, Rated, Standing, Step
@@ -30,7 +31,7 @@ from perseid.search.requests import (
     propose,
     score,
 )
-from perseid.search.tree import Ended, Node, Tree, close, path_q, reopen
+from perseid.search.tree import Node, Tree, close, path_q, reopen
 
 VERSION = "3"  # part of the journal's key: raise it when the same answers would give another tree
 

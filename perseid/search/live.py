@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
+from perseid.endings import Ended
 from perseid.engine import Completion
 from perseid.problems.problem import Problem
 from perseid.search import kernel
 from perseid.search.answers import ENDED, KIND, decoded, digest, encoded
 from perseid.search.journal import Entry, Replay
 from perseid.search.requests import Answers, Asking, Propose, Request
-from perseid.search.tree import Ended, Tree
+from perseid.search.tree import Tree
 
 
 @dataclass(slots=True, eq=False)

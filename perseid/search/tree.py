@@ -11,11 +11,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
-NodeStatus = Literal["open", "answer", "error", "too_deep", "unparsable", "exhausted", "refused"]
-Ended = Literal["done", "decided", "exhausted", "tokens", "nodes", "seconds", "refused"]
-Difficulty = Literal["easy", "medium", "hard"]
+from perseid.endings import Difficulty, Ended, NodeStatus
 
 
 @dataclass(slots=True)

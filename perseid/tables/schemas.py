@@ -9,8 +9,8 @@ import pandera.polars as pa
 import polars as pl
 from pandera.api.polars.types import PolarsData
 
+from perseid.endings import Ended, NodeStatus
 from perseid.problems.problem import AnswerKind
-from perseid.search.tree import Ended, NodeStatus
 
 HASH16: Final = r"^[0-9a-f]{16}$"
 NODE_ID: Final = r"^0(\.[1-9][0-9]*)*$"
