@@ -32,7 +32,7 @@ from perseid.sandbox.results import Results
 from perseid.sandbox.slot import Slot
 from perseid.sandbox.worker import Outcome, Program, WorkerConfig, WorkerDied
 
-VERSION: Final = "1"  # raise it when the same program may print or end otherwise than before
+VERSION: Final = "2"  # raise it when the same program may print or end otherwise than before
 PRELOAD: Final = ("sympy", "mpmath", "numpy")
 _ATTEMPTS: Final = 2
 _RESULT_BYTES: Final = 64 << 20

@@ -56,6 +56,19 @@ def test_a_chain_of_dear_steps_ends_as_the_whole_program_does(sandbox: Sandbox, 
     assert "".join(outputs) == sandbox.run("\n".join(steps)).stdout
 
 
+def test_what_objects_say_of_themselves_is_the_same_in_every_process() -> None:
+    shown = "class P: pass\ndef f(): yield\nprint(f, f(), P(), lambda: 0, P().__init__, [].append, f.__code__)\nP().x"
+    told = []
+    for _ in range(2):
+        with Sandbox(Limits(timeout_s=10), tier="cpython", preload=()) as opened:
+            told.append(opened.run("print('at 0x7f2a60c5d1c0', '<0x7f2a60c5d1c0>')\n" + shown))
+    assert told[0].stdout == told[1].stdout
+    assert told[0].stdout.startswith(
+        "at 0x7f2a60c5d1c0 <0x7f2a60c5d1c0>\n<function f at 0x0> <generator object f at 0x0>"
+    )
+    assert told[0].error == told[1].error == "AttributeError: 'P' object has no attribute 'x'"
+
+
 def test_a_step_after_a_dear_prefix_runs_only_itself(sandbox: Sandbox) -> None:
     dear, state = sandbox.extend(None, f"a = 1{BURN * 5}")
     cheap, _ = sandbox.extend(state, "print(a)")
