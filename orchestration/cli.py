@@ -65,7 +65,7 @@ def evolve(
     places.prepare()
     with quiet_libraries(), Screen(console, plan, len(loaded.rounds)) as screen:
         done = run(loaded, places, screen, rounds, take_over)
-    console.print(table_of(loaded, store_of(root)))
+    console.print(table_of(loaded, store_of(root)), soft_wrap=True)
     took = clock(time.monotonic() - started)
     told = (
         f"{done.made} artifacts made, {done.kept} were fresh, {took}." if done.made else f"Everything is fresh, {took}."
@@ -86,7 +86,7 @@ def status(experiment: ExperimentName, json_: Json = False, seed: Seed = None, r
     if json_:
         print_json(report.status(loaded, store))
     else:
-        wide_console().print(report.table_of(loaded, store))
+        wide_console().print(report.table_of(loaded, store), soft_wrap=True)
 
 
 @app.command()

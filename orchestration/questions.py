@@ -19,6 +19,7 @@ from perseid.queries import VIEWS, Limits, named, run_query
 
 WIDE = 60  # characters of a cell
 SCREENFUL = 50  # rows
+ADDRESS = "perseid://"  # before an artifact's key, and @version
 
 
 def parameters(pairs: Sequence[str], sql_or_name: str | None, experiment: str | None) -> dict[str, Any]:
@@ -28,12 +29,18 @@ def parameters(pairs: Sequence[str], sql_or_name: str | None, experiment: str | 
         name, equals, text = pair.partition("=")
         if not equals:
             raise UserError("query", pair, "expected --param NAME=VALUE")
-        values[name] = plain(text)
+        values.update(addressed(name, text) if text.startswith(ADDRESS) else {name: plain(text)})
     if experiment is not None:
         if sql_or_name not in named():
             raise UserError("query", "--experiment", "is for named queries; in SQL: where experiment = '…'")
         values["experiment"] = experiment
     return values
+
+
+def addressed(name: str, address: str) -> dict[str, str]:
+    """An artifact as `lineage` prints it: its key, and its version if it is named."""
+    key, _, version = address.removeprefix(ADDRESS).partition("@")
+    return {name: key, "version": version} if version else {name: key}
 
 
 def plain(text: str) -> Any:
@@ -100,7 +107,8 @@ def check(store: Store, wanted: Sequence[str], as_json: bool) -> int:
             print(f"fault: {' '.join(fault.split())}", file=sys.stderr)
         count = len(checked.faults)
         told = "all is as it was published" if not count else f"{count} fault{'s' if count > 1 else ''}"
-        print(f"{checked.artifacts} artifacts, {checked.files} files, {checked.bytes:,} bytes: {told}.")
+        artifacts = f"{checked.artifacts} artifact{'s' * (checked.artifacts != 1)}"
+        print(f"{artifacts}, {checked.files} files, {checked.bytes:,} bytes: {told}.")
     return 2 if checked.faults else 0
 
 

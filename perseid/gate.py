@@ -208,7 +208,7 @@ def rollback(store: Store, experiment: str, reason: str = "by hand") -> State:
     def change(now: State) -> State:
         if len(now.line) < 2:
             where = store.root / experiment / FILE
-            raise UserError(where, "line", "no champion stands before the present one; nothing to roll back to")
+            raise UserError(where, "", "no champion stood before the present one; nothing to roll back to")
         back, gone = _holder(now.line[-2]), _holder(now.line[-1])
         event = _event(back, "rollback", f"{reason}; from {gone.key}@{gone.version}", forced=True, against=gone)
         return State(line=now.line[:-1], candidate=now.candidate, history=(*now.history, event))

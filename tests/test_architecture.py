@@ -6,10 +6,11 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("perseid", "models", "assets", "orchestration")
+README = ROOT / "README.md"
+TOP = (".ci", "experiments", *NAMES, "tests", "benchmarks", "docs")
+LISTED = (*NAMES, "perseid/search")  # folders whose every file the README's tree names
 
 
 def test_imports_go_down_only() -> None:
@@ -40,13 +41,23 @@ def test_ci_runs_make_test() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_the_readme_s_tree_is_true() -> None:
-    readme = ROOT / "README.md"
-    if not readme.exists():
-        pytest.skip("no README yet")
-    named = [line for line in readme.read_text().splitlines() if re.match(r"[├│└]", line)]
-    missing = [path for path in tree_paths(named) if not (ROOT / path).exists()]
-    assert missing == []
+def test_the_readme_s_tree_names_what_there_is_and_nothing_else() -> None:
+    named = set(tree_paths(README.read_text().splitlines()))
+    there = folders() | {path for folder in LISTED for path in files(folder)}
+    assert sorted(there - named) == []
+    assert sorted(path for path in named if not (ROOT / path).exists()) == []
+
+
+def folders() -> set[str]:
+    """Every folder of the repository; of the tests', which mirror the others, the first level."""
+    found = {str(folder.relative_to(ROOT)) for top in TOP for folder in [ROOT / top, *(ROOT / top).rglob("*/")]}
+    return {path for path in found if not re.search(r"/[._]|^tests/.*/", path)}
+
+
+def files(folder: str) -> set[str]:
+    """What stands in a folder whose files the tree names, but for Python's own `__init__` and `__main__`."""
+    paths = (ROOT / folder).glob("*.*")
+    return {str(path.relative_to(ROOT)) for path in paths if path.is_file() and path.name[0] not in "._"}
 
 
 def tree_paths(lines: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.questions import answer, cell
+from orchestration.questions import answer, cell, check, parameters
 from perseid.artifacts import Store
 from perseid.queries import Limits
 
@@ -39,3 +39,20 @@ def test_what_a_terminal_would_obey_is_shown_and_not_sent(tmp_path: Path, capsys
     assert shown.replace("\n", "").isprintable()
     assert cell(0.12345).plain == "0.123"
     assert cell("x" * 100).plain == "x" * 59 + "…"
+
+
+def test_a_parameter_may_be_an_artifact_as_lineage_prints_it() -> None:
+    key, version = "x/round_01/policy", "0123456789abcdef"
+    given = [f"checkpoint=perseid://{key}@{version}"]
+    assert parameters(given, "problems_of_checkpoint", None) == {"checkpoint": key, "version": version}
+    assert parameters([f"checkpoint=perseid://{key}"], "problems_of_checkpoint", None) == {"checkpoint": key}
+
+
+def test_one_artifact_that_is_whole_is_told_in_the_singular(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(tmp_path)
+    for key, told in (("x/one", "1 artifact, "), ("x/two", "2 artifacts, ")):
+        with store.draft(key) as draft:
+            draft.path("content").write_text(key)
+            draft.publish("c" * 16, {})
+        assert check(store, [], as_json=False) == 0
+        assert capsys.readouterr().out.startswith(told)
