@@ -11,7 +11,7 @@ from perseid.methods.rstar_math import MARKS
 
 __all__ = ["VERSION", "after", "make"]
 
-VERSION = 3  # a training of one step trains, and one of a few shows its loss
+VERSION = 4  # a checkpoint says nothing of how its tokenizer was loaded
 KINDS = {"pytorch"}
 
 

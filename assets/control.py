@@ -6,7 +6,7 @@ from assets.work import Made, Work
 
 __all__ = ["VERSION", "after", "make"]
 
-VERSION = 3  # a training of one step trains, and one of a few shows its loss
+VERSION = 4  # a checkpoint says nothing of how its tokenizer was loaded
 KINDS = {"pytorch"}
 
 

@@ -14,7 +14,7 @@ from perseid.tables import columns_of
 
 __all__ = ["VERSION", "after", "make"]
 
-VERSION = 3  # a training of one step trains, and one of a few shows its loss
+VERSION = 4  # a checkpoint says nothing of how its tokenizer was loaded
 KINDS = {"pytorch"}
 EXAMPLES = tuple(columns_of("examples"))
 TEXTS = ("prompt", "response")

@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 from trl import SFTConfig, SFTTrainer
 
 from models.attempt import Attempt
-from models.tokenizer import train_tokenizer
+from models.tokenizer import save_tokenizer, train_tokenizer
 from models.training import WatchedSteps, arguments, fit, refuse_overlong, warm_up
 from perseid import experiment
 from perseid.errors import UserError
@@ -45,7 +45,7 @@ def bootstrap(
         reason = " ".join(str(error).split())[:200]
         raise UserError(attempt.artifact, "base", f"expected sizes of a Llama that runs: {reason}") from error
     model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    save_tokenizer(tokenizer, out)
 
 
 def _config(base: experiment.Base, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
@@ -88,7 +88,7 @@ def train_policy(
     )
     curve = fit(trainer, attempt)
     model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    save_tokenizer(tokenizer, out)
     return curve
 
 

@@ -23,6 +23,7 @@ from trl.trainer.reward_trainer import DataCollatorForPreference
 from models.attempt import Attempt
 from models.embedded import EmbeddedModel, Tokens
 from models.pairwise import pairwise_loss, served
+from models.tokenizer import save_tokenizer
 from models.training import WatchedSteps, arguments, fit, loss_curve, refuse_overlong, warm_up
 from perseid import experiment
 from perseid.errors import UserError
@@ -144,7 +145,7 @@ def train_ppm(
 
 def _written(model: Any, tokenizer: PreTrainedTokenizerFast, out: Path, curve: pl.DataFrame) -> pl.DataFrame:
     model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    save_tokenizer(tokenizer, out)
     return curve
 
 

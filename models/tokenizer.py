@@ -6,11 +6,15 @@ that the tokens of a prefix never depend on what follows it. Trained on the teac
 """
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from perseid.methods.rstar_math import PAD
+
+CIRCUMSTANCES: Final = ("is_local", "local_files_only")  # transformers notes how a tokenizer was loaded
 
 
 def train_tokenizer(texts: Sequence[str], vocab_size: int, delimiters: Sequence[str]) -> PreTrainedTokenizerFast:
@@ -40,3 +44,10 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int, delimiters: Sequence[
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+    """Write it into `out` as what it is, not how it was loaded: HF_HUB_OFFLINE would change a checkpoint's version."""
+    for name in CIRCUMSTANCES:
+        tokenizer.init_kwargs.pop(name, None)
+    tokenizer.save_pretrained(out)

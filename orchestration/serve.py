@@ -6,6 +6,7 @@ it by the kernel's word, where there is one. One `ui` serves a root at a time: t
 
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -139,6 +140,7 @@ def guarded(lock: IO[str]) -> Iterator[tuple[Process, dict[str, str]]]:
         yield guardian, mark
     finally:
         guardian.communicate()
+        shutil.rmtree(folder, ignore_errors=True)  # if the guardian was killed
 
 
 def environment_of(places: Places) -> dict[str, str]:
