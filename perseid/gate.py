@@ -226,7 +226,7 @@ def _judged(now: State, case: Case, decision: Decision) -> State:
     """The verdict in the history, and the place of the candidate's round in the line according to it."""
     policy, number = case.candidate, round_of(case.candidate)
     about = {"against": case.champion, "evaluation": case.evaluation, "rival": case.rival}
-    history = (*now.history, _event(policy, decision.verdict, decision.reason, forced=False, **about))
+    history = (*now.history, _event(policy, decision.verdict, decision.reason, **about))
     if now.rolled_back(policy):
         return State(line=now.line, candidate=now.candidate, history=history)
     line = [place for place in now.line if place.forced or place.round != number]
@@ -236,9 +236,7 @@ def _judged(now: State, case: Case, decision: Decision) -> State:
     else:
         waiting = None if waiting is not None and round_of(waiting) == number else waiting
         if policy not in map(_holder, line):
-            above = [
-                i for i, place in enumerate(line) if place.round > number or (place.forced and place.round == number)
-            ]
+            above = [i for i, place in enumerate(line) if place.round >= number]  # of its own round: by hand alone
             line.insert(above[0] if above else len(line), Place(**policy.model_dump()))
     return State(line=tuple(line), candidate=waiting, history=history)
 

@@ -31,7 +31,7 @@ from perseid.search.requests import (
     propose,
     score,
 )
-from perseid.search.tree import Node, Tree, close, path_q, reopen
+from perseid.search.tree import Node, Tree, close, reopen
 
 VERSION = "3"  # part of the journal's key: raise it when the same answers would give another tree
 
@@ -75,7 +75,7 @@ def search(problem: Problem, method: Method, settings: Settings, seed: int, grad
 
 def picked(tree: Tree, method: Method) -> str | None:
     """The answer of a finished search, without gold; None when there is none."""
-    return method.pick([Rated(node.answer or "", node.stats.q, path_q(node)[0]) for node in tree.answers()])
+    return method.pick([Rated(node.answer or "", node.stats.q) for node in tree.answers()])
 
 
 def _rollout(run: _Search, tree: Tree) -> Asking[None]:
@@ -150,7 +150,7 @@ def _propose(run: _Search, tree: Tree, node: Node) -> Asking[list[Step]]:
 
 def _add(run: _Search, tree: Tree, node: Node, steps: Sequence[Step]) -> list[Node]:
     """The children that these samples make; those that need no execution are closed already."""
-    known = [Step(child.text, child.code, child.ends, child.tokens, child.parsed) for child in node.children]
+    known = [Step(c.text, c.code, c.ends, c.tokens, c.parsed, c.steps) for c in node.children]
     children = []
     for step in run.method.keep(steps, known, run.settings):
         child = tree.add(node, step.text, step.code, step.tokens)

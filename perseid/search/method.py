@@ -45,7 +45,6 @@ class Rated:
 
     answer: str
     q: float
-    mean_q: float
 
 
 class Method(Protocol):

@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,12 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-def policy(store: Store, number: int) -> Holder:
+def policy(store: Store, number: int, weights: str = "") -> Holder:
     """A published policy of a round."""
     key = f"toy/round_{number:02d}/policy"
     with store.draft(key) as draft:
         draft.path("model").mkdir()
-        draft.path("model/weights").write_text(str(number))
+        draft.path("model/weights").write_text(f"{number}{weights}")
         return Holder(key=key, version=draft.publish("code", {}).version)
 
 
@@ -61,6 +62,15 @@ def test_a_candidate_that_is_better_or_equal_is_promoted() -> None:
 def test_a_loss_that_may_be_chance_is_promoted() -> None:
     champion, candidate = [1.0, 0.0] * 50, [1.0, 0.0] * 49 + [0.0, 0.0]
     assert gate.decide(candidate, champion, seed=0).verdict == "promote"
+
+
+def test_the_confidence_asked_for_decides_what_is_shown_and_equal_seeds_decide_alike() -> None:
+    champion, candidate = [1.0, 0.0] * 50, [1.0, 0.0] * 48 + [0.0, 0.0] * 2
+    sure, unsure = (gate.decide(candidate, champion, seed=3, confidence=share) for share in (0.99, 0.5))
+    assert (sure.verdict, unsure.verdict) == ("promote", "hold")
+    assert gate.decide(candidate, champion, seed=3, confidence=0.5) == unsure
+    few = [gate.decide(candidate, champion, seed=3, samples=number).difference for number in (7, 8)]
+    assert few[0] != few[1]
 
 
 def test_nothing_evaluated_is_held() -> None:
@@ -194,6 +204,48 @@ def test_a_held_policy_may_be_promoted_by_hand(store: Store) -> None:
     assert gate.promote(store, "toy", second.key) == now
 
 
+def test_the_candidate_is_the_last_round_that_was_held_until_its_own_round_is_promoted(store: Store) -> None:
+    policies = [policy(store, number) for number in range(4)]
+    for judged, decision in zip(policies, (PROMOTE, HOLD, HOLD, PROMOTE), strict=True):
+        now = judge(store, judged, decision)
+    assert now.candidate == policies[2]
+    assert judge(store, policies[1], HOLD, "again").candidate == policies[2]
+    trained_anew = policy(store, 2, "anew")
+    assert judge(store, trained_anew, HOLD).candidate == trained_anew
+    assert judge(store, policies[1], PROMOTE, "and again").candidate == trained_anew
+    assert judge(store, trained_anew, PROMOTE, "again").candidate is None
+
+
+def test_neither_hand_nor_verdict_on_what_was_rolled_back_takes_a_candidate_away(store: Store) -> None:
+    first, second, third = (policy(store, number) for number in range(3))
+    judge(store, third, HOLD)
+    assert gate.promote(store, "toy", first.key).candidate == third
+    assert gate.promote(store, "toy", second.key).candidate == third
+    assert gate.rollback(store, "toy").candidate == third
+    assert judge(store, second, PROMOTE).candidate == third
+
+
+def test_an_older_version_may_be_promoted_by_hand(store: Store) -> None:
+    old, new = policy(store, 0), policy(store, 0, "anew")
+    assert old.version != new.version
+    assert gate.promote(store, "toy", old.key, old.version).champion == old
+    assert gate.promote(store, "toy", old.key).champion == new
+
+
+def test_an_event_says_when_in_utc_and_what_gave_its_place_back(store: Store) -> None:
+    policies = [policy(store, number) for number in range(3)]
+    for promoted in policies:
+        gate.promote(store, "toy", promoted.key)
+    event = gate.rollback(store, "toy").history[-1]
+    assert (event.key, event.version, event.against) == (policies[1].key, policies[1].version, policies[2])
+    assert datetime.fromisoformat(event.at).utcoffset() == timedelta(0)
+
+
+def test_a_policy_of_no_round_comes_before_the_first() -> None:
+    named = [Holder(key=key, version="a" * 16) for key in ("toy/policy", "toy/round_07/policy", "toy/round_12/policy")]
+    assert [gate.round_of(one) for one in named] == [0, 7, 12]
+
+
 def test_a_rollback_gives_the_place_back_one_champion_at_a_time(store: Store) -> None:
     for number in range(3):
         gate.promote(store, "toy", policy(store, number).key)
@@ -207,7 +259,7 @@ def test_only_policies_of_the_experiment_that_are_there_can_be_promoted(store: S
     policy(store, 1)
     with pytest.raises(UserError, match="nearest: toy/round_01/policy"):
         gate.promote(store, "toy", "toy/round_02/policy")
-    with pytest.raises(UserError, match="expected a policy of other"):
+    with pytest.raises(UserError, match=r"^promote: toy/round_01/policy: expected a policy of other"):
         gate.promote(store, "other", "toy/round_01/policy")
     assert gate.champion(store, "toy") is None
 
@@ -218,6 +270,18 @@ def test_a_damaged_state_is_named(store: Store) -> None:
     path.write_text(path.read_text()[:40])
     with pytest.raises(UserError, match=r"champion\.json: .*damaged"):
         gate.champion(store, "toy")
+    path.write_text(json.dumps({"line": [{"key": 1, "version": "a" * 16}]}))
+    with pytest.raises(UserError, match=r"champion\.json: line\.0\.key: damaged"):
+        gate.champion(store, "toy")
+
+
+def test_a_state_that_cannot_be_read_or_written_is_named(store: Store) -> None:
+    (store.root / "toy" / "champion.json").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"toy/champion\.json: cannot be read \(Is a directory\)$"):
+        gate.champion(store, "toy")
+    (store.root / "other").write_text("no folder")
+    with pytest.raises(UserError, match=f"^{store.root}/other: "):
+        gate.apply(store, "other", Case(candidate=Holder(key="other/round_01/policy", version="a" * 16)), HOLD)
 
 
 def test_the_champion_is_no_artifact(store: Store) -> None:

@@ -139,3 +139,18 @@ def test_what_is_not_finite_is_an_error_and_no_number(value: float) -> None:
 def test_weights_must_be_as_many_as_the_answers() -> None:
     with pytest.raises(ValueError, match="zip"):
         majority(["1"], [True], weights=[])
+
+
+def test_verdicts_and_answers_must_be_as_many_as_the_scores() -> None:
+    for correct, answers in (([True], None), ([True, False, True], None), ([True, False], ["1"])):
+        with pytest.raises(ValueError, match="zip"):
+            best_of([0.5, 0.25], correct, answers)
+
+
+def test_an_answer_is_right_when_any_sample_of_it_was_graded_right() -> None:
+    assert majority(["4", "5", "4", "5", "4"], [True, False, False, False, False]) == 1.0
+
+
+def test_the_scores_of_samples_are_no_scores_of_problems() -> None:
+    with pytest.raises(ValueError, match=r"expected one value a problem, found shape \(1, 2\)"):
+        bootstrap([[0.5, 1.0]], seed=0)

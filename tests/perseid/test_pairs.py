@@ -15,7 +15,7 @@ import pytest
 
 from perseid.experiment import Pairs
 from perseid.methods.rstar_math import METHOD
-from perseid.pairs import Branch, build_pairs, contrasts, edges, fault, split_of
+from perseid.pairs import REASONS, Branch, build_pairs, contrasts, edges, fault, split_of
 from perseid.problems.problem import Problem
 from perseid.tables import frame
 
@@ -98,6 +98,41 @@ def test_final_pairs_compare_whole_responses_of_the_best_right_and_the_worst_wro
 def test_a_problem_that_is_all_right_or_all_wrong_gives_no_pair() -> None:
     assert built(STEPS, {"0": (1.0, None), "0.1": (1.0, True), "0.2": (1.0, True)}) == ([], {"no_contrast": 1})
     assert built(STEPS, {"0": (1.0, None), "0.1": (1.0, None)}) == ([], {})
+
+
+def written(tree: dict[str, tuple[float, bool | None]], words: dict[str, str], settings: Pairs) -> list[pl.DataFrame]:
+    """Pairs and what was dropped, of a tree whose steps say `words`."""
+    tables = grown(tree)
+    tables["texts"] = tables["texts"].with_columns(text=pl.col("node_id").replace_strict(words))
+    return list(build_pairs(tables, PROBLEMS, METHOD, settings))
+
+
+def test_final_pairs_take_the_best_and_the_worst_by_mean_q_and_among_equals_by_text() -> None:
+    found = [("a", 0.5, True), ("c", 0.9, True), ("b", 0.9, True), ("d", -0.2, False), ("z", -0.9, False)]
+    found.append(("y", -0.9, False))
+    tree = {"0": (0.0, None), **{f"0.{n}": (q, correct) for n, (_, q, correct) in enumerate(found, 1)}}
+    words = {f"0.{n}": word for n, (word, _, _) in enumerate(found, 1)}
+    pairs, _ = written(tree, words, Pairs(final=True, margin=2.0, min_edit=0, positives=1, negatives=1))
+    finals = pairs.filter(pl.col("kind") == "final")
+    assert finals.select("chosen", "rejected", "q_chosen", "q_rejected").rows() == [("b", "y", 0.9, -0.9)]
+
+
+def test_nodes_that_say_the_same_give_a_pair_once_and_the_others_are_counted() -> None:
+    below = {f"0.{n}.{m}": (q, q > 0) for n in (1, 2, 3) for m, q in ((1, 1.0), (2, -1.0))}
+    tree = {"0": (0.0, None), **{f"0.{n}": (0.0, None) for n in (1, 2, 3)}, **below}
+    words = {node: "same" if node.count(".") == 1 else "right" if q > 0 else "wrong" for node, (q, _) in tree.items()}
+    pairs, rejects = written(tree, words, STEPS)
+    assert pairs.select("prompt", "chosen", "rejected").rows() == [(f"{START}same", "right", "wrong")]
+    assert dict(rejects.rows()) == {**dict.fromkeys(REASONS, 0), "duplicate": 2}
+
+
+def test_problems_without_contrast_are_counted_and_those_after_them_give_their_pairs() -> None:
+    plain = {"0": (1.0, None), "0.1": (1.0, True)}
+    parts = [grown(plain, "a"), grown(plain, "b"), grown(TREE)]
+    tables = {name: pl.concat([part[name] for part in parts]) for name in parts[0]}
+    pairs, rejects = build_pairs(tables, PROBLEMS, METHOD, STEPS)
+    assert pairs["problem_id"].to_list() == ["p"] * 4
+    assert dict(rejects.rows()) == {**dict.fromkeys(REASONS, 0), "no_contrast": 2}
 
 
 def branch(name: str, q: float, right: float | None, wrong: float | None) -> Branch:

@@ -227,8 +227,8 @@ def test_an_exhausted_tree_is_sampled_anew_only_while_unsolved_and_never_under_p
 
 
 def test_the_best_q_picks_the_answer_and_frequency_decides_among_equals() -> None:
-    assert METHOD.pick([Rated("1", 0.1, 0.9), Rated("2", 0.4, 0.0), Rated("1", 0.2, 0.0)]) == "2"
-    assert METHOD.pick([Rated("1", 0.0, 0.0), Rated("2", 0.0, 0.0), Rated("2", 0.0, 0.0)]) == "2"
+    assert METHOD.pick([Rated("1", 0.1), Rated("2", 0.4), Rated("1", 0.2)]) == "2"
+    assert METHOD.pick([Rated("1", 0.0), Rated("2", 0.0), Rated("2", 0.0)]) == "2"
     assert METHOD.pick([]) is None
 
 

@@ -27,7 +27,7 @@ def names(record: type) -> set[str]:
 
 def test_no_record_that_a_method_or_a_service_sees_has_a_place_for_gold_or_a_verdict() -> None:
     assert names(Stats) == {"visits", "value_sum", "prior", "status"}
-    assert names(Rated) == {"answer", "q", "mean_q"}
+    assert names(Rated) == {"answer", "q"}
     assert names(Standing) == {"problem_id", "rollouts", "tokens", "samples", "exhausted", "solved", "lead"}
     assert names(Step) == {"text", "code", "ends", "tokens", "parsed", "steps"}
     assert names(Propose) == {"prompt", "seeds", "sampling", "rollout"}

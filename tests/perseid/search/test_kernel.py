@@ -2,7 +2,8 @@
 
 import json
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from perseid.engine import Completion
 from perseid.experiment import Search
 from perseid.methods.rejection import METHOD as REJECTION
-from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, METHOD
+from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, METHOD, RStarMath
 from perseid.problems.problem import Problem
 from perseid.search import Tree, picked, run_searches, search
+from perseid.search.method import Method, Standing, Step
 from perseid.search.requests import Execute, Grade, Outcome, Propose, Request, Score, derived_seeds
 
 PROBLEM = Problem("p", "pool", 1, "toy", "", "w", "seen", "which?")
@@ -35,7 +37,7 @@ class Script:
                 start = self.drawn[key]
                 self.drawn[key] += len(seeds)
                 samples = self.case["proposals"][key][start : self.drawn[key]]
-                return [Completion(text, STOPS[stop], 1) for text, stop in samples]
+                return [_completion(text, stop) for text, stop in samples]
             case Execute(_, _, codes):
                 return [Outcome(*self.case["executions"][code], "", "fast") for code in codes]
             case Score(prefixes):
@@ -45,14 +47,18 @@ class Script:
                 return [None if answer in untold else answer == self.case["gold"] for answer in answers]
 
 
+def _completion(text: str, stop: str) -> Completion:
+    return Completion("", "", 0, "too long") if stop == "refused" else Completion(text, STOPS[stop], 1)
+
+
 def _codes(prompt: str) -> str:
     response = prompt.split("<|steps|>")[1]
     return response.replace(END_OF_ANSWER, END_OF_STEP).replace(END_OF_STEP, "; ").removesuffix("; ")
 
 
-def play(case: dict[str, Any], script: Script | None = None) -> Tree:
+def play(case: dict[str, Any], script: Script | None = None, method: Method = METHOD) -> Tree:
     script = script or Script(case)
-    asking = search(PROBLEM, METHOD, Search(**case["settings"]), 0, graded=case["gold"] is not None)
+    asking = search(PROBLEM, method, Search(**case["settings"]), 0, graded=case["gold"] is not None)
     answers = None
     try:
         while True:
@@ -99,6 +105,14 @@ def test_a_failed_step_closes_its_node_at_the_threshold_and_leaves_no_trace_belo
     assert [node.stats.status for node in play(case, script).nodes] == ["exhausted", "exhausted", "exhausted", "answer"]
     prefixes = [request.prefix for request in script.asked if isinstance(request, Execute)]
     assert prefixes == [("q = 'which?'",), ("q = 'which?'",), ("q = 'which?'", "a = 1")]
+
+
+def test_a_step_that_runs_ends_the_row_of_failures() -> None:
+    case = chain(errors_threshold=2)
+    case["proposals"] |= {"bad; a = 1": [["bad", "step"]], "bad; a = 1; bad": [["print(a)", "answer"]]}
+    tree = play(case)
+    assert [node.failures for node in tree.nodes] == [0, 1, 0, 1, 0]
+    assert tree.solved
 
 
 def test_failures_are_counted_in_a_row() -> None:
@@ -231,3 +245,148 @@ def test_a_prior_does_not_stand_in_for_a_verdict_that_cannot_be_told() -> None:
     case["scores"] = dict.fromkeys(codes, 0.5)
     told = {node.answer: (node.stats.visits, node.stats.value_sum, node.stats.prior) for node in play(case).answers()}
     assert told == {"?": (0, 0.0, 0.5), "1": (1, 1.0, 0.5), "2": (1, -1.0, 0.5)}
+
+
+def shared() -> dict[str, Any]:
+    """A step and an answer of one code, an answer, and below the step three times the same answer."""
+    return {
+        "settings": {"candidates": 4, "rollouts": 1, "ppm": True, "tie": "first", "temperature": 0.5, "top_p": 0.75},
+        "gold": "1",
+        "proposals": {
+            "": [["a = 1", "answer"], ["a = 1", "step"], ["print(2)", "answer"], ["a = 1", "step"]],
+            "a = 1": [["print(a)", "answer"]] * 4,
+        },
+        "executions": {"a = 1": ["ok", ""], "print(2)": ["ok", "2\n"], "print(a)": ["ok", "1\n"]},
+        "scores": {"a = 1": 0.5, "print(2)": -0.5, "a = 1; print(a)": 0.25},
+    }
+
+
+def test_a_search_asks_this_and_nothing_else() -> None:
+    """Of the two that share a code only the step is gone on from, so the interpreter is kept under its id alone."""
+    case = shared()
+    script = Script(case)
+    tree = play(case, script)
+    setup, start, sampling = "q = 'which?'", "<|question|>which?<|steps|>", METHOD.sampling(Search(**case["settings"]))
+    step, last = f"a = 1{END_OF_STEP}", f"print(a){END_OF_ANSWER}"
+    assert script.asked == [
+        Propose(start, derived_seeds(0, "p", "0", range(4)), sampling, 1),
+        Execute("0", (setup,), ("a = 1", "print(2)"), ("0.2", "")),
+        Score((start + step, f"{start}print(2){END_OF_ANSWER}")),
+        Grade(("2",)),
+        Propose(start + step, derived_seeds(0, "p", "0.2", range(4)), sampling, 1),
+        Execute("0.2", (setup, "a = 1"), ("print(a)",), ("",)),
+        Score((start + step + last,)),
+        Grade(("1",)),
+    ]
+    assert (tree.samples, tree.tokens, tree.merged, tree.refused, tree.executions) == (8, 8, 4, 0, 3)
+
+
+@pytest.mark.parametrize("kind", [Execute, Score, Grade])
+def test_fewer_answers_than_were_asked_for_are_an_error(kind: type[Request]) -> None:
+    class Forgetful(Script):
+        def answer(self, request: Request) -> list[Any]:
+            answers = super().answer(request)
+            return answers[:-1] if isinstance(request, kind) else answers
+
+    with pytest.raises(ValueError, match="zip"):
+        play(shared(), Forgetful(shared()))
+
+
+@pytest.mark.parametrize(
+    ("limit", "ended", "nodes"),
+    [
+        ({"limit_tokens": 3}, "tokens", 3),
+        ({"limit_tokens": 4}, "done", 6),
+        ({"limit_nodes": 2}, "nodes", 3),
+        ({"limit_nodes": 3}, "done", 6),
+    ],
+)
+def test_a_limit_that_is_reached_ends_the_search_before_its_next_expansion(
+    limit: dict[str, int], ended: str, nodes: int
+) -> None:
+    """An expansion of three tokens and two nodes beside the root; then one of three answers."""
+    tree = play(several(tie="first", **limit))
+    assert (tree.ended, len(tree.nodes)) == (ended, nodes)
+
+
+def test_a_node_that_the_engine_refuses_is_closed_and_the_search_goes_on_beside_it() -> None:
+    case = chain(candidates=2, rollouts=2, tie="first")
+    case["proposals"] = {
+        "": [["a = 1", "step"], ["a = 2", "step"]],
+        "a = 1": [["", "refused"], ["", "refused"]],
+        "a = 2": [["print(a)", "answer"], ["", "refused"]],
+    }
+    case["executions"]["a = 2"] = ["ok", ""]
+    tree = play(case)
+    assert [node.stats.status for node in tree.nodes] == ["exhausted", "refused", "exhausted", "answer"]
+    assert (tree.samples, tree.refused, tree.rollouts, tree.ended) == (3, 3, 2, "exhausted")
+
+
+def test_a_question_that_the_engine_refuses_ends_its_search() -> None:
+    tree = play({**chain(rollouts=3), "proposals": {"": [["", "refused"]]}})
+    assert [node.stats.status for node in tree.nodes] == ["refused"]
+    assert (tree.samples, tree.refused, tree.rollouts, tree.ended) == (0, 1, 1, "refused")
+
+
+@dataclass(frozen=True)
+class Told(RStarMath):
+    """Keeps what the method is told of a search."""
+
+    standings: list[Standing] = field(default_factory=list)
+    known: list[list[Step]] = field(default_factory=list)
+    kept: list[Step] = field(default_factory=list)
+
+    def goes_on(self, standing: Standing, settings: Search) -> bool:
+        self.standings.append(standing)
+        return super().goes_on(standing, settings)
+
+    def keep(self, steps: Sequence[Step], known: Sequence[Step], settings: Search) -> list[Step]:
+        self.known.append(list(known))
+        self.kept.extend(kept := super().keep(steps, known, settings))
+        return kept
+
+
+def test_a_method_is_told_how_far_the_search_is_and_the_lead_only_where_nothing_is_graded() -> None:
+    golden = Path(__file__).parents[2] / "golden"
+    found = []
+    for case in (json.loads((golden / "inference.json").read_text()), several(tie="first")):
+        play(case, method=(told := Told()))
+        found.append(told.standings)
+    assert found == [
+        [
+            Standing("p", 0, 0, 0, exhausted=False, solved=None, lead=0),
+            Standing("p", 1, 4, 2, exhausted=False, solved=None, lead=1),
+            Standing("p", 2, 6, 2, exhausted=True, solved=None, lead=0),
+        ],
+        [
+            Standing("p", 0, 0, 0, exhausted=False, solved=False, lead=0),
+            Standing("p", 1, 6, 3, exhausted=False, solved=True, lead=0),
+        ],
+    ]
+
+
+def widened() -> dict[str, Any]:
+    """No answer is right, so the exhausted root is sampled again; of its two new steps only one is gone into."""
+    wrong = [["print(2)", "answer"]] * 2
+    return {
+        "settings": {"candidates": 2, "rollouts": 1, "rollouts_unsolved": 1, "max_depth": 4, "tie": "first"},
+        "gold": "1",
+        "proposals": {
+            "": [["bad", "step"], wrong[0], ["a = 1", "step"], ["b = 1", "step"]],
+            "a = 1": wrong,
+            "b = 1": wrong,
+        },
+        "executions": {name: ["ok", ""] for name in ("a = 1", "b = 1")}
+        | {"bad": ["error", ""], "print(2)": ["ok", "2\n"]},
+    }
+
+
+def test_an_exhausted_tree_that_gains_an_open_step_is_open_again() -> None:
+    tree = play(widened())
+    assert (tree.root.stats.status, tree.ended, tree.rollouts) == ("open", "done", 2)
+    assert sorted(child.stats.status for child in tree.root.children) == ["answer", "error", "exhausted", "open"]
+
+
+def test_a_method_is_shown_the_children_there_are_as_it_made_them() -> None:
+    play(widened(), method=(told := Told()))
+    assert told.known == [[], told.kept[:2], []]
