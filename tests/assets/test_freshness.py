@@ -40,9 +40,10 @@ def versions(made: dict[str, Manifest], *keys: str) -> dict[str, str]:
 
 def test_a_unit_is_an_asset_or_a_shard_of_one() -> None:
     trajectories = GRAPH["x/round_01/trajectories"]
-    assert list(UNITS) == [key for node in GRAPH.values() for key in node.artifacts]
-    assert [UNITS[key] for key in SHARDS] == [Unit(trajectories, f"00{n}", SHARDS[n]) for n in range(2)]
-    assert UNITS[POOL] == Unit(GRAPH[POOL], None, POOL)
+    found = {unit.key: unit for unit in units(GRAPH)}
+    assert list(found) == [key for node in GRAPH.values() for key in node.artifacts]
+    assert [found[key] for key in SHARDS] == [Unit(trajectories, f"00{n}", SHARDS[n]) for n in range(2)]
+    assert found[POOL] == Unit(GRAPH[POOL], None, POOL)
 
 
 def test_the_inputs_of_a_unit_have_versions_once_the_last_shard_is_there(store: Store) -> None:

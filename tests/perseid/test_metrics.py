@@ -3,7 +3,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perseid.metrics import Estimate, best_of, bootstrap, majority, paired_difference, pass_at_k, pass_at_k_each
@@ -19,6 +19,7 @@ def test_pass_at_k_in_cases_worked_by_hand() -> None:
     assert pass_at_k(n=8, c=1, k=8) == 1.0
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 9), data=st.data())
 def test_pass_at_k_is_the_share_of_draws_that_hold_a_right_sample(n: int, data: st.DataObject) -> None:
     c, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
@@ -56,6 +57,7 @@ def test_votes_may_have_weights() -> None:
     assert majority(["5", "5", "4"], [False, False, True], [0.1, 0.1, 0.9]) == 1.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["1", "2", "3", None]), max_size=12))
 def test_the_order_of_the_samples_does_not_change_the_vote(answers: list[str | None]) -> None:
     shuffled = sorted(answers, key=str)
@@ -91,6 +93,7 @@ def test_no_problems_give_an_empty_estimate_and_equal_ones_no_width() -> None:
     assert bootstrap([1.0] * 7, seed=0) == Estimate(1.0, 1.0, 1.0, 7)
 
 
+@settings(deadline=None)
 @given(SHARES, st.integers(0, 2**32))
 def test_an_interval_lies_within_the_values_and_ignores_their_order(values: list[float], seed: int) -> None:
     found = bootstrap(values, seed=seed, samples=50)
@@ -110,6 +113,7 @@ def test_a_paired_difference_is_narrower_than_two_intervals() -> None:
     assert found.high - found.low < apart.high - apart.low
 
 
+@settings(deadline=None)
 @given(SHARES)
 def test_a_column_does_not_differ_from_itself(values: list[float]) -> None:
     assert paired_difference(values, values, seed=0, samples=20) == Estimate(0.0, 0.0, 0.0, len(values))

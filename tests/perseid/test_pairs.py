@@ -107,6 +107,17 @@ def written(tree: dict[str, tuple[float, bool | None]], words: dict[str, str], s
     return list(build_pairs(tables, PROBLEMS, METHOD, settings))
 
 
+def test_the_best_right_and_the_worst_wrong_way_on_decide_in_whatever_order_they_are_found() -> None:
+    """Both children lead both ways; Q speaks for the first, and so does its best way on: 0.75 against -0.75."""
+    for order in ((1, 2), (2, 1)):
+        tree: dict[str, tuple[float, bool | None]] = {"0": (0.0, None), "0.1": (0.5, None), "0.2": (-0.5, None)}
+        tree |= {f"0.1.{order[0]}": (1.0, True), f"0.1.{order[1]}": (-0.9, True)}
+        tree |= {f"0.2.{order[0]}": (-1.0, False), f"0.2.{order[1]}": (1.0, False)}
+        pairs, rejects = built(STEPS, tree)
+        assert [(pair[2], pair[3]) for pair in pairs] == [("[0.1]", "[0.2]")]
+        assert rejects == {}
+
+
 def test_final_pairs_take_the_best_and_the_worst_by_mean_q_and_among_equals_by_text() -> None:
     found = [("a", 0.5, True), ("c", 0.9, True), ("b", 0.9, True), ("d", -0.2, False), ("z", -0.9, False)]
     found.append(("y", -0.9, False))

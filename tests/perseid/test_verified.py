@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -114,6 +114,37 @@ class Broken:
 
     def run_many(self, codes: list[str], tier: str | None = None) -> list[Execution]:
         return [Execution("sandbox_error", "", "worker lost", 0.0, 0.0, None, 0, False, "cpython") for _ in codes]
+
+
+class Agreeing:
+    """An executor that prints what is printed by `program`; it keeps the tiers it was asked for."""
+
+    def __init__(self, answered: int | None = None) -> None:
+        self.answered, self.tiers = answered, list[str | None]()
+
+    def run_many(self, codes: Sequence[str], tier: str | None = None) -> list[Execution]:
+        self.tiers.append(tier)
+        printed = [code.split("a = ")[1].split("\n")[0] + "\n" for code in codes]
+        return [Execution("ok", text, None, 0.0, 0.0, None, 0, False, "cpython") for text in printed][: self.answered]
+
+
+def test_what_trains_a_policy_was_run_on_cpython() -> None:
+    sandbox = Agreeing()
+    verified, _ = verify(searched(("a", "p0", True, 0.1, 0.1, program(1))), PROBLEMS, METHOD, sandbox, top=2)
+    assert (kept(verified), sandbox.tiers) == ([("p0", 1, "a")], ["cpython"])
+
+
+def test_fewer_executions_than_programs_are_an_error() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        verify(searched(("a", "p0", True, 0.1, 0.1, program(1))), PROBLEMS, METHOD, Agreeing(answered=0), top=2)
+
+
+def test_among_equal_q_the_shorter_comes_first_and_then_the_name() -> None:
+    tables = searched(*((name, "p0", True, 0.5, 0.5, program(n)) for n, name in enumerate("dcba", 1)))
+    tokens = pl.col("trajectory_id").replace_strict({"d": 9, "c": 30, "b": 20, "a": 20}, return_dtype=pl.Int64)
+    tables["trajectories"] = tables["trajectories"].with_columns(tokens=tokens)
+    verified, _ = verify(tables, PROBLEMS, METHOD, Agreeing(), top=3)
+    assert kept(verified) == [("p0", 1, "d"), ("p0", 2, "a"), ("p0", 3, "b")]
 
 
 def test_a_failing_sandbox_is_no_verdict_about_a_program() -> None:
