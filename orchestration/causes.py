@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+TAKEN = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 def mendable(error: BaseException) -> str:
@@ -15,6 +16,8 @@ def mendable(error: BaseException) -> str:
             return f"{line}; make room and run again, nothing is lost"
         if isinstance(cause, OSError) and cause.errno in REFUSED:
             return f"{line}; expected a place that this user may write to; mend that and run again, nothing is lost"
+        if isinstance(cause, OSError) and cause.errno in TAKEN and cause.filename:
+            return f"{line}; something else stands where a file or folder of ours is expected; move it away"
         if isinstance(cause, sqlite3.DatabaseError):
             return f"a database of Dagster cannot be used ({line}); artifacts are not touched by that: run again"
     return ""

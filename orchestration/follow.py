@@ -19,7 +19,7 @@ from assets.registry import catch_up as tracking_caught_up
 from assets.tracking import Tracking
 from orchestration.places import Places
 from perseid.artifacts import Manifest, Store
-from perseid.artifacts.disk import make_folder, replace_file, writing
+from perseid.artifacts.disk import content_of, make_folder, replace_file, writing
 from perseid.artifacts.store import JOURNALS
 from perseid.errors import UserError
 from perseid.experiment import Experiment
@@ -96,7 +96,7 @@ def known(instance: "dg.DagsterInstance", unit: Unit) -> str | None:
 
 def told(places: Places, experiment: str) -> dict[str, str]:
     with suppress(OSError, ValueError):
-        found = json.loads(_file(places, experiment).read_bytes())
+        found = json.loads(content_of(_file(places, experiment)))
         return found if isinstance(found, dict) else {}
     return {}
 

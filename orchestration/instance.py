@@ -19,7 +19,7 @@ import yaml
 from orchestration.mlflow_link import DATABASE, flock_within
 from orchestration.places import Places
 from perseid.artifacts.addresses import plain
-from perseid.artifacts.disk import replace_file
+from perseid.artifacts.disk import content_of, replace_file
 from perseid.errors import UserError
 from perseid.experiment import Experiment
 
@@ -47,6 +47,8 @@ def check_database(path: Path, lost: str) -> None:
     """Raises `UserError` unless `path` is a SQLite file, or nothing; one that is locked is taken for whole."""
     if not path.exists():
         return
+    if not path.is_file():  # a pipe would be waited for
+        raise UserError(path, "", f"expected a database, found none; move it away and run again: {lost}")
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1.0)) as connection:
             connection.execute("select count(*) from sqlite_master").fetchone()
@@ -64,7 +66,7 @@ def settings_of(places: Places) -> dict[str, Any]:
     """What `dagster.yaml` says. Raises `UserError` for what is no mapping in YAML."""
     path = places.dagster / SETTINGS
     try:
-        settings = yaml.safe_load(path.read_text()) if path.exists() else {}
+        settings = yaml.safe_load(content_of(path)) if path.exists() else {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(path, "", f"cannot be read ({one_line(error)}); {MEND}") from error
     if not isinstance(settings, dict | None):

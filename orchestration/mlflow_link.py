@@ -64,6 +64,8 @@ class Link:
         """Raises unless the store can be written soon: MLflow itself would try for a minute and print its traces."""
         if self._opened is not None and (not self.database.exists() or self.database.stat().st_ino != self._opened):
             raise OSError("another file has taken its place; this process holds the old one open")
+        if self.database.exists() and not self.database.is_file():  # a pipe would be waited for
+            raise OSError(f"{self.database} is no database")
         if self.database.exists():
             writable(self.database, self.wait_s)
 

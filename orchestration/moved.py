@@ -7,6 +7,8 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
+from perseid.artifacts.disk import content_of
+
 PLACE = "place.txt"  # beside the database: the folder as it was when the addresses were written
 ADDRESSES = (
     ("experiments", "artifact_location"),
@@ -21,7 +23,7 @@ WAIT_S = 10.0
 def repoint(database: Path) -> None:
     """Let the addresses in the database begin with its present folder; under the lock of its makers."""
     folder, note = database.parent, database.parent / PLACE
-    before = Path(note.read_text()) if note.exists() else folder
+    before = Path(content_of(note).decode()) if note.exists() else folder
     if before != folder:
         with closing(sqlite3.connect(database, timeout=WAIT_S)) as connection, connection:
             for table, column in ADDRESSES:

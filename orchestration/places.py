@@ -13,13 +13,14 @@ from perseid.artifacts.addresses import plain
 from perseid.artifacts.disk import replace_file
 from perseid.artifacts.leases import holder, lease
 from perseid.artifacts.store import LEASES
-from perseid.errors import UserError
+from perseid.errors import UserError, printable
 from perseid.experiment import Experiment, load_experiment
 from perseid.mistakes import nearest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXPERIMENTS = REPOSITORY / "experiments"
 DEFAULT_ROOT = REPOSITORY / "var" / "artifacts"
+HOME = "DAGSTER_HOME"  # the environment variable that names another instance
 INSTANCE_FILE = Path(__file__).with_name("dagster.yaml")
 
 
@@ -32,11 +33,11 @@ class Places:
     @classmethod
     def of(cls, root: Path | str | None = None) -> "Places":
         """From the argument, else `PERSEID_ROOT`, else the default; `DAGSTER_HOME` names another instance."""
-        chosen = nameable(Path(root or os.environ.get("PERSEID_ROOT") or DEFAULT_ROOT)).expanduser().resolve()
+        chosen = resolved(nameable(Path(root or os.environ.get("PERSEID_ROOT") or DEFAULT_ROOT)))
         beside = chosen.parent if chosen == DEFAULT_ROOT else chosen
         hidden = "" if chosen == DEFAULT_ROOT else "."
-        home = os.environ.get("DAGSTER_HOME")
-        dagster = Path(home).resolve() if home and root is None else beside / f"{hidden}dagster"
+        home = os.environ.get(HOME)
+        dagster = resolved(nameable(Path(home), HOME), HOME) if home and root is None else beside / f"{hidden}dagster"
         return cls(chosen, dagster, beside / f"{hidden}mlflow")
 
     def there(self, named: bool) -> None:
@@ -74,11 +75,22 @@ class Places:
         return self.root / experiment / LEASES / "evolve"
 
 
-def nameable(path: Path) -> Path:
+def nameable(path: Path, key: str = "root") -> Path:
     """`path`, unless its name cannot be printed and written down. Raises `UserError`."""
     if not str(path).isprintable():  # neither are bytes that are no UTF-8
-        raise UserError(ascii(str(path)), "root", "expected a name that can be printed, in UTF-8")
+        raise UserError(ascii(str(path)), key, "expected a name that can be printed, in UTF-8")
     return path
+
+
+def resolved(path: Path, key: str = "root") -> Path:
+    """`path` from the top, without links. Raises `UserError` where there is no such way."""
+    try:
+        whole = path.expanduser().resolve()
+        whole.exists()  # a name that is too long is found here
+    except (OSError, RuntimeError) as error:
+        reason = (error.strerror or "") if isinstance(error, OSError) else str(error)
+        raise UserError(printable(str(path)), key, f"expected the path of a folder ({printable(reason)})") from error
+    return whole
 
 
 def sqlite_uri(path: Path) -> str:

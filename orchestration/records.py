@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perseid.artifacts.disk import replace_file
+from perseid.artifacts.disk import content_of, replace_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,7 +58,7 @@ class Record:
 
     @classmethod
     def kept(cls, path: Path) -> "Record":
-        return cls(**json.loads(path.read_bytes()))
+        return cls(**json.loads(content_of(path)))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from orchestration.export import exported
 from orchestration.mlflow_link import MISSED, Link, link_to, writable
 from orchestration.places import Places
 from orchestration.records import ATTEMPT, Record, Writer, metric_name, now_ms
-from perseid.artifacts.disk import replace_file
+from perseid.artifacts.disk import content_of, replace_file
 from perseid.artifacts.owners import me, owner_in
 
 if TYPE_CHECKING:
@@ -243,8 +243,8 @@ class MlflowTracking(dg.ConfigurableResource["MlflowTracking"]):
         count = 0
         with self.link.lock(".missed.lock"):
             for path in self.missed():
-                record = Record.kept(path)
                 try:
+                    record = Record.kept(path)
                     record.run_id = self._living(client, record.run_id) or self.run_of(client, record)
                     record.write(client)
                 except Exception:
@@ -284,7 +284,7 @@ class MlflowTracking(dg.ConfigurableResource["MlflowTracking"]):
 
     def _agreed(self, account: Account) -> bool:
         try:
-            return self._stamp(account).read_text() == self._state(account) and not self.missed()
+            return content_of(self._stamp(account)) == self._state(account).encode() and not self.missed()
         except OSError:
             return False
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from perseid import gate
 from perseid.artifacts import Manifest, Store
-from perseid.artifacts.disk import DRAFT
+from perseid.artifacts.disk import DRAFT, content_of
 from perseid.artifacts.manifest import MEND, NAME, version_of
 from perseid.artifacts.store import POINTER, difference
 from perseid.errors import UserError
@@ -66,7 +66,7 @@ def pointed_to(store: Store, key: str) -> tuple[Manifest | None, list[str]]:
         return None, [str(error)]
     if manifest is None:
         pointer = store.place(key) / POINTER
-        version = pointer.read_text().strip()
+        version = content_of(pointer).decode().strip()
         return None, [f"{pointer}: expected the folder of version {version}, found none; evolve again"]
     return manifest, []
 

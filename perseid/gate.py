@@ -30,7 +30,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from perseid.artifacts import Store
-from perseid.artifacts.disk import make_folder, replace_file, unlock, writing
+from perseid.artifacts.disk import content_of, make_folder, replace_file, unlock, writing
 from perseid.errors import UserError
 from perseid.lineage import locate
 from perseid.metrics import paired_difference
@@ -156,7 +156,7 @@ def state(store: Store, experiment: str) -> State:
     """The gate's state of an experiment, empty where nothing was decided. Raises `UserError` for a damaged file."""
     path = store.root / experiment / FILE
     try:
-        return State.model_validate_json(path.read_bytes())
+        return State.model_validate_json(content_of(path))
     except FileNotFoundError:
         return State()
     except OSError as error:

@@ -1,4 +1,7 @@
-"""Writing so that a reader sees all or nothing: hidden names that say whose they are, fsync, rename."""
+"""Writing so that a reader sees all or nothing: hidden names that say whose they are, fsync, rename.
+
+Reading what may have been put there by others: of a regular file alone.
+"""
 
 import errno
 import fcntl
@@ -6,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +22,14 @@ HIDDEN: Final = ".tmp-"
 DRAFT: Final = re.compile(rf"{re.escape(HIDDEN)}(?P<owner>.+)-[0-9a-f]{{12}}")
 FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 CLOSED: Final = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def content_of(path: Path) -> bytes:
+    """Of a regular file alone: a pipe would be waited for, and a device may have no end. Raises `OSError`."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file.read()
 
 
 @contextmanager

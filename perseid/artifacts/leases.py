@@ -21,7 +21,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from perseid.artifacts.disk import make_folder, unlock, writing
+from perseid.artifacts.disk import content_of, make_folder, unlock, writing
 from perseid.artifacts.owners import Owner, me
 from perseid.errors import UserError
 
@@ -78,7 +78,7 @@ def holder(place: Path) -> Claim | None:
 
 def claimed(place: Path) -> Claim | None:
     try:
-        return Claim.model_validate_json(_file(place).read_bytes())
+        return Claim.model_validate_json(content_of(_file(place)))
     except (OSError, ValidationError):
         return None  # nobody's, or that of one who died while it was written
 

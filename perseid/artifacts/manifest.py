@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from perseid.artifacts.disk import content_of
 from perseid.errors import UserError
 
 KEY: Final = re.compile(r"[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*)*")
@@ -83,7 +84,7 @@ def seal_of(written: Mapping[str, Any]) -> str:
 def read_manifest(path: Path) -> Manifest:
     """Raises `UserError` naming the file, and the key where one is wrong."""
     try:
-        written = json.loads(path.read_bytes())
+        written = json.loads(content_of(path))
         seal = written.pop(SEAL, None) if isinstance(written, dict) else None
         manifest = Manifest.model_validate(written)
     except OSError as error:

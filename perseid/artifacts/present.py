@@ -16,7 +16,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from perseid.artifacts.disk import make_folder, replace_file, writing
+from perseid.artifacts.disk import content_of, make_folder, replace_file, writing
 from perseid.artifacts.manifest import Frozen
 from perseid.errors import UserError
 
@@ -44,7 +44,7 @@ def known(root: Path, experiment: str) -> Present | None:
     """What stands there; None where nothing was made since names are held. Raises `UserError` for a damaged file."""
     path = root / experiment / FILE
     try:
-        return Present.model_validate_json(path.read_bytes())
+        return Present.model_validate_json(content_of(path))
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
@@ -68,7 +68,7 @@ def record(root: Path, experiment: str, now: Present, take_over: bool = False) -
             now = now.model_copy(update={"file": there.file, "beside": there.beside})
     path = root / experiment / FILE
     written = (json.dumps(now.model_dump(), indent=1) + "\n").encode()
-    if not path.exists() or path.read_bytes() != written:
+    if not path.exists() or content_of(path) != written:
         with writing(path):
             make_folder(path.parent)
         replace_file(path, written)

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from perseid.artifacts.disk import filling, hidden_folder, replace_file, sweep, sync, sync_tree, writing
+from perseid.artifacts.disk import content_of, filling, hidden_folder, replace_file, sweep, sync, sync_tree, writing
 from perseid.artifacts.leases import lease
 from perseid.artifacts.manifest import (
     KEY,
@@ -142,7 +142,7 @@ class Store:
         """The manifest of the version that counts; None if there is none, or if its folder was deleted."""
         pointer = self.place(key) / POINTER
         try:
-            version = pointer.read_text().strip()
+            version = content_of(pointer).decode().strip()
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:

@@ -23,6 +23,7 @@ from perseid.artifacts.manifest import DIRTY
 from perseid.artifacts.present import known as graph_known
 from perseid.errors import UserError, printable
 from perseid.queries.catalog import named
+from perseid.queries.columns import leaving, numbers
 from perseid.tables import SCHEMAS, columns_of
 
 READING: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
@@ -101,6 +102,8 @@ def run_query(
     that is passed, and for a parameter of a named query that names what is not in the store.
     """
     text, values, limits = sql_or_name.strip(), dict(params or {}), limits or Limits()
+    if unwritable := [name for name, value in {"": text, **values}.items() if not _is_text(value)]:
+        raise UserError("query", unwritable[0], "expected text in UTF-8")
     query = named().get(text)
     if query:
         text, values, all_versions = query.sql, query.bind(values), all_versions or query.all_versions
@@ -120,7 +123,7 @@ def run_query(
         for name, value in naming.items():
             _check_name(connection, f"query {sql_or_name.strip()}", name, value)
         found = _rows(connection, text, values, limits)
-    return found.with_columns(_plain(name, dtype) for name, dtype in found.schema.items())
+    return found.with_columns(numbers(column) for column in found.get_columns())
 
 
 @contextmanager
@@ -162,7 +165,7 @@ def _views_in(sql: str) -> set[str]:
 
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, values: dict[str, Any], limits: Limits) -> pl.DataFrame:
     """What the query finds, batch by batch, so that a limit ends it before memory does."""
-    reader = connection.sql(sql, params=values).to_arrow_reader(BATCH)
+    reader = leaving(connection.sql(sql, params=values)).to_arrow_reader(BATCH)
     batches, rows, num_bytes = [], 0, 0
     for batch in reader:
         rows, num_bytes = rows + batch.num_rows, num_bytes + batch.nbytes
@@ -277,11 +280,9 @@ def _made(manifest: Manifest, current: bool) -> tuple[Any, ...]:
     return (*_place(manifest), current, *code, *cost, *sizes)
 
 
-def _plain(name: str, dtype: pl.DataType) -> pl.Expr:
-    """DuckDB sums integers to 128 bits, which arrive as decimals: numbers leave as Int64 or Float64."""
-    if isinstance(dtype, pl.Decimal):
-        return pl.col(name).cast(pl.Float64 if dtype.scale else pl.Int64)
-    return pl.col(name)
+def _is_text(value: object) -> bool:
+    """Of what came by a command line, bytes that are no UTF-8 are surrogates here."""
+    return not isinstance(value, str) or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _near(name: str, known: Iterable[str]) -> str:

@@ -118,3 +118,11 @@ def test_help_names_every_command() -> None:
     text = run("--help").stdout
     names = ("evolve", "status", "query", "lineage", "check", "promote", "rollback", "new", "ui")
     assert [name for name in names if name not in text] == []
+
+
+@pytest.mark.parametrize("root", ["loop", "~nobody-of-this-name/root", "x" * 300])
+def test_a_root_to_which_no_way_leads_is_named(tmp_path: Path, root: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    where = root if root.startswith("~") else str(tmp_path / root)
+    for command in (["status", "smoke"], ["query", "select 1"], ["check"]):
+        assert "root: expected the path of a folder" in refused(*command, "--root", where)

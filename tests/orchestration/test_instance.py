@@ -1,5 +1,6 @@
 """The Dagster instance: made once, and damage named in one line."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -87,3 +88,23 @@ def test_a_database_that_another_process_holds_is_not_damaged(made: Places) -> N
     with closing(sqlite3.connect(made.dagster / DATABASES[0], isolation_level=None)) as connection:
         connection.execute("begin exclusive")
         check_databases(made)
+
+
+def test_what_is_no_database_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    places = Places.of(tmp_path)
+    places.prepare()
+    for path in (places.dagster / DATABASES[0], places.mlflow / "mlflow.db"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(path)
+        with pytest.raises(UserError, match="expected a database, found none"):
+            check_databases(places)
+        path.unlink()
+
+
+def test_a_pipe_in_the_place_of_the_settings_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    places = Places.of(tmp_path)
+    places.prepare()
+    (places.dagster / "dagster.yaml").unlink()
+    os.mkfifo(places.dagster / "dagster.yaml")
+    with pytest.raises(UserError, match="not a regular file"):
+        check_databases(places)

@@ -193,3 +193,14 @@ def test_to_agree_again_asks_nothing_unless_the_database_has_changed(folder: Pat
     assert not tracking._agreed(account(folder, **{ROUND: {}}))
     client_of(folder).delete_registered_model("x-policy")
     assert not tracking._agreed(account(folder))
+
+
+def test_a_record_that_cannot_be_read_holds_up_no_other(folder: Path) -> None:
+    with locked(folder):
+        tell_all(tracking_in(folder))
+    (folder / "missed" / "0-damaged.json").write_text("{")
+    tracking = tracking_in(folder)
+    for _ in range(2):
+        tracking.deliver()
+    assert tracking.missed() == []
+    assert [path.name for path in (folder / "missed").iterdir()] == ["0-damaged.refused"]

@@ -1,6 +1,7 @@
 import errno
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -444,3 +445,13 @@ def test_a_publisher_killed_at_random_moments_never_leaves_a_visible_half_artifa
         assert current.version in versions
         store.sweep("toy")
         assert not list(tmp_path.rglob(f"{HIDDEN}*"))
+
+
+@pytest.mark.parametrize("name", ["current", "manifest.json", "training.parquet", "model/config.json"])
+def test_a_pipe_in_the_place_of_a_file_is_named_and_not_waited_for(store: Store, name: str) -> None:
+    manifest = published(store)
+    path = store.place(KEY) / ("" if name == "current" else manifest.version) / name
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match=re.escape(str(path))):
+        store.read(KEY, "training"), store.folder(KEY)

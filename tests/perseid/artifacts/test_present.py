@@ -1,5 +1,6 @@
 """A name belongs to a file; the present graph is what was noted last."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -121,3 +122,10 @@ def test_a_damaged_file_is_named(project: Project) -> None:
     path.write_text(path.read_text()[:20])
     with pytest.raises(UserError, match=r"graph\.json: damaged; delete it"):
         present.known(project.root, "x")
+
+
+def test_a_pipe_in_the_place_of_the_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    os.mkfifo(tmp_path / "toy" / present.FILE)
+    with pytest.raises(UserError, match="damaged"):
+        present.known(tmp_path, "toy")
