@@ -184,9 +184,12 @@ def dying_with_parent() -> Callable[[], None]:
 
 
 def end(running: Sequence[Process]) -> None:
-    """Ask, wait, then insist; each server leads a process group of its own, of which nothing is left."""
+    """Ask, wait, then insist; each server leads a process group of its own, of which nothing is left.
+
+    Not by SIGINT: one that is still starting would print where it was.
+    """
     for process in running:
-        signal_group(process.pid, signal.SIGINT)
+        signal_group(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_S
     for process in running:
         with suppress(subprocess.TimeoutExpired):

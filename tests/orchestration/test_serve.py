@@ -19,7 +19,7 @@ from models.engines.guard import marked
 from orchestration.dead_runs import PROCESS_TAG
 from orchestration.instance import create_instance, opened
 from orchestration.places import Places
-from orchestration.serve import check_ports
+from orchestration.serve import check_ports, end
 from perseid.errors import UserError
 from tests.waiting import eventually
 
@@ -156,6 +156,19 @@ def test_a_run_that_a_dead_process_left_is_failed_soon_after_the_start(tmp_path:
         with ui_of(places.root) as ui:
             assert ui.serves()
             assert eventually(lambda: instance.get_run_by_id(run.run_id).status == FAILED, 60)  # type: ignore[union-attr]
+
+
+def test_a_server_that_is_still_starting_ends_without_a_trace() -> None:
+    starting = subprocess.Popen(
+        [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert starting.stdout is not None
+    starting.stdout.readline()
+    end([starting])
+    assert starting.communicate() == (b"", b"")
 
 
 def test_a_port_is_looked_at_before_anything_is_started() -> None:
