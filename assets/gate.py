@@ -26,7 +26,7 @@ def judged(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> Ma
 
 def settle(store: Store, experiment: Experiment, evaluation: Manifest, tracking: Tracking) -> gate.Decision:
     """Decide on the policy that `evaluation` judged, write it down, and let the alias follow."""
-    case = case_of(store, experiment.name, evaluation)
+    case = case_of(store, experiment, evaluation)
     decision = decided(store, experiment, case)
     champion = gate.apply(store, experiment.name, case, decision).champion
     if champion is not None:
@@ -34,19 +34,24 @@ def settle(store: Store, experiment: Experiment, evaluation: Manifest, tracking:
     return decision
 
 
-def is_settled(store: Store, evaluation: Manifest) -> bool:
+def is_settled(store: Store, experiment: Experiment, evaluation: Manifest) -> bool:
     """Whether the gate has spoken on this very case; a kill may come between an evaluation and its verdict."""
-    experiment = evaluation.key.split("/")[0]
-    return gate.state(store, experiment).verdict(case_of(store, experiment, evaluation)) is not None
+    return verdict_of(store, experiment, evaluation) is not None
 
 
-def case_of(store: Store, experiment: str, evaluation: Manifest) -> gate.Case:
-    """Who is judged by this evaluation, against whom, and on which evaluations."""
+def verdict_of(store: Store, experiment: Experiment, evaluation: Manifest) -> gate.Event | None:
+    """The gate's word on the policy that `evaluation` judged, None while it is of another case."""
+    return gate.state(store, experiment.name).verdict(case_of(store, experiment, evaluation))
+
+
+def case_of(store: Store, experiment: Experiment, evaluation: Manifest) -> gate.Case:
+    """Who is judged by this evaluation, against whom, on which evaluations and by which rule."""
     candidate = judged_policy(evaluation)
-    champion = gate.state(store, experiment).before(candidate)
+    champion = gate.state(store, experiment.name).before(candidate)
     rival = None if champion is None else evaluation_of(store, champion)
+    rule = f"{experiment.gate.confidence} of {experiment.evaluation.bootstrap_samples} resamples" if rival else ""
     versions = {"evaluation": evaluation.version, "rival": rival.version if rival else ""}
-    return gate.Case(candidate=candidate, champion=champion, **versions)
+    return gate.Case(candidate=candidate, champion=champion, **versions, rule=rule)
 
 
 def decided(store: Store, experiment: Experiment, case: gate.Case) -> gate.Decision:

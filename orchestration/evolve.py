@@ -74,7 +74,7 @@ def evolve(
                 runs.make(unit)
                 manifest = store.current(unit.key)
             assert manifest is not None
-            if unit.node.stage == "evaluation" and not is_settled(store, manifest):
+            if unit.node.stage == "evaluation" and not is_settled(store, experiment, manifest):
                 settle(store, experiment, manifest, tracking_of(places))
             made += stale
             show.ended(unit, manifest, stale)

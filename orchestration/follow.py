@@ -59,7 +59,7 @@ def local(store: Store, experiment: Experiment, unit: Unit, manifest: Manifest, 
 
         with suppress(UserError), store.lease(unit.key):  # else it is made again just now, and goes on from them
             forget_journals(store, manifest)
-    if unit.node.stage == "evaluation" and not is_settled(store, manifest):
+    if unit.node.stage == "evaluation" and not is_settled(store, experiment, manifest):
         settle(store, experiment, manifest, tracking)
 
 

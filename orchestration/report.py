@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assets.freshness import survey
+from assets.gate import evaluation_key, verdict_of
 from assets.graph import Graph, Node, key_of, unroll
 from perseid import gate
 from perseid.artifacts import Manifest, Store
@@ -152,7 +153,7 @@ def remarks(experiment: Experiment, store: Store, rounds: list[RoundStatus], sta
         lines.append(f"Verified, but wrong on fresh instances: {100 * wrong['value']:.1f} % of {wrong['n']} programs")
     if pairs := last.get("ppm_pair_accuracy"):
         lines.append(f"PPM right on {share(pairs)} % of {pairs['n']} held-out pairs")
-    return [*lines, champion_line(store, experiment.name, state)]
+    return [*lines, champion_line(store, experiment, state)]
 
 
 def shortfall(name: str, metric: dict[str, float]) -> str:
@@ -166,16 +167,25 @@ def shortfall(name: str, metric: dict[str, float]) -> str:
     return ""
 
 
-def champion_line(store: Store, experiment: str, state: State) -> str:
-    judged = gate.state(store, experiment)
+def champion_line(store: Store, experiment: Experiment, state: State) -> str:
+    judged = gate.state(store, experiment.name)
     champion = judged.champion
     if champion is None:
         return "No champion yet"
     named = f"{champion.key} ({champion.version})"
     if not is_fresh(champion, state):
         return f"No champion of this configuration yet: {named} is of another"
+    return f"Champion: {named}: {why_champion(store, experiment, judged, champion, state)}"
+
+
+def why_champion(store: Store, experiment: Experiment, judged: gate.State, champion: gate.Holder, state: State) -> str:
+    """The user's word, or the verdict on what is fresh: that of another evaluation or rule speaks of other numbers."""
     events = [event for event in judged.history if (event.key, event.version) == (champion.key, champion.version)]
-    return f"Champion: {named}: {events[-1].reason}"
+    if judged.line[-1].forced or events[-1].forced:
+        return [event for event in events if event.forced][-1].reason
+    evaluation = state.get(evaluation_key(champion))
+    verdict = verdict_of(store, experiment, evaluation) if evaluation is not None else None
+    return verdict.reason if verdict is not None else "its verdict is of another evaluation; evolve to judge it again"
 
 
 def is_fresh(champion: gate.Holder, state: State) -> bool:

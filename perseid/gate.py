@@ -9,8 +9,9 @@ losses may add up; the evaluation of every round stays on record for that reason
 it, whenever that is done, and its verdict changes the place of its own round alone: promoted, it stands in the line at
 its round; held, nothing of its round does. The champion is the last of the line. So an evaluation that is made again
 after an edit gives each round a new verdict, and an older policy never takes the place of a later one by being judged
-later. A verdict belongs to a `Case`: candidate, the champion it was compared with, and both evaluations, by version;
-while the history has it, it is not asked for again.
+later. A verdict belongs to a `Case`: candidate, the champion it was compared with, both evaluations, by version, and
+the rule. It is not asked for again while it is the last word on its round; what was changed and is changed back is
+judged again, for the line is what the last word left.
 
 The user's word stands above: a policy promoted by hand gives way to later rounds than any that was judged by then, and
 one that was rolled back returns by hand or as another version.
@@ -59,7 +60,10 @@ class Holder(BaseModel):
 
 
 class Case(BaseModel):
-    """What a verdict is of. evaluation, rival: versions of the evaluations of candidate and champion, "" for none."""
+    """What a verdict is of. evaluation, rival: versions of the evaluations of candidate and champion, "" for none.
+
+    rule: what else decides it, as text; "" where nothing is compared.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,6 +71,7 @@ class Case(BaseModel):
     champion: Holder | None = None
     evaluation: str = ""
     rival: str = ""
+    rule: str = ""
 
 
 class Event(Holder):
@@ -82,10 +87,12 @@ class Event(Holder):
     against: Holder | None = None
     evaluation: str = ""
     rival: str = ""
+    rule: str = ""
 
     @property
     def case(self) -> Case:
-        return Case(candidate=_holder(self), champion=self.against, evaluation=self.evaluation, rival=self.rival)
+        about = {"evaluation": self.evaluation, "rival": self.rival, "rule": self.rule}
+        return Case(candidate=_holder(self), champion=self.against, **about)
 
 
 class Place(Holder):
@@ -118,9 +125,10 @@ class State(BaseModel):
         return _holder(earlier[-1]) if earlier else None
 
     def verdict(self, case: Case) -> Event | None:
-        """The gate's last word on exactly this case."""
-        said = [event for event in self.history if not event.forced and event.case == case]
-        return said[-1] if said else None
+        """The gate's last word on the candidate's round, if it was on exactly this case."""
+        number = round_of(case.candidate)
+        said = [event for event in self.history if not event.forced and round_of(event) == number]
+        return said[-1] if said and said[-1].case == case else None
 
     def rolled_back(self, policy: Holder) -> bool:
         """Whether the user's last word on this version was to take it back."""
@@ -225,7 +233,7 @@ def round_of(policy: Holder) -> int:
 def _judged(now: State, case: Case, decision: Decision) -> State:
     """The verdict in the history, and the place of the candidate's round in the line according to it."""
     policy, number = case.candidate, round_of(case.candidate)
-    about = {"against": case.champion, "evaluation": case.evaluation, "rival": case.rival}
+    about = {"against": case.champion, **case.model_dump(include={"evaluation", "rival", "rule"})}
     history = (*now.history, _event(policy, decision.verdict, decision.reason, **about))
     if now.rolled_back(policy):
         return State(line=now.line, candidate=now.candidate, history=history)

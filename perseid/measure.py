@@ -45,7 +45,7 @@ def measure(
     evaluations: pl.DataFrame, problems: pl.DataFrame, settings: experiment.Evaluation, seed: int, evidence: Evidence
 ) -> pl.DataFrame:
     """The table `metrics`: each metric by arm and part of the held-out set, with its interval and n."""
-    guided = evidence.pair_scores is not None or bool(evaluations["ppm"].is_not_null().any())
+    guided = _has_ppm(evaluations, evidence.pair_scores)
     wanted = _statistics(settings.samples, guided)
     now = _each_problem(evaluations, wanted)
     before = _each_problem(evidence.previous, {"greedy": wanted["greedy"]}) if evidence.previous is not None else {}
@@ -65,6 +65,12 @@ def unsound(soundness: pl.DataFrame) -> pl.Series:
     """Whether a verified program is wrong on a fresh instance, by row; null where the grader cannot tell."""
     wrong = pl.col("right") + pl.col("untold") < pl.col("fresh")
     return soundness.select(unsound=pl.when(wrong).then(True).when(pl.col("untold") == 0).then(False)).to_series()
+
+
+def _has_ppm(evaluations: pl.DataFrame, pair_scores: pl.DataFrame | None) -> bool:
+    """Whether a PPM was asked: one without pairs is untrained, and scores neither pairs nor answers."""
+    scored = pair_scores is not None and not pair_scores.is_empty()
+    return scored or bool(evaluations["ppm"].is_not_null().any())
 
 
 def _statistics(k: int, guided: bool) -> dict[str, dict[str, Score]]:

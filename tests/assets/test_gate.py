@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -84,9 +85,9 @@ def test_evaluations_made_again_with_another_setting_leave_round_2_champion_and_
     for code in ("fresh_instances 2", "fresh_instances 3"):
         for made, right in zip(policies, (10, 20, 21), strict=True):
             evaluation = evaluate(store, made, right, code=code)
-            assert not is_settled(store, evaluation)
+            assert not is_settled(store, EXPERIMENT, evaluation)
             settle(store, EXPERIMENT, evaluation, names)
-            assert is_settled(store, evaluation)
+            assert is_settled(store, EXPERIMENT, evaluation)
             assert champion(store) == ("round_02" if code.endswith("3") else made.key.split("/")[1])
     assert names.aliases == {("x-policy", "champion"): policies[2].version}
     history = gate.state(store, "x").history
@@ -111,11 +112,38 @@ def test_a_verdict_is_asked_for_again_when_the_rival_was_evaluated_anew(store: S
     evaluation = evaluate(store, second, 20)
     settle(store, EXPERIMENT, evaluation, Names())
     settle(store, EXPERIMENT, evaluate(store, first, 10, code="again"), Names())
-    assert not is_settled(store, evaluation)
+    assert not is_settled(store, EXPERIMENT, evaluation)
 
 
 def test_one_that_was_judged_on_other_problems_gives_way(store: Store) -> None:
     settle(store, EXPERIMENT, evaluate(store, policy(store, 0), 40), Names())
     evaluation = evaluate(store, policy(store, 1), 1, problems=30)
     assert settle(store, EXPERIMENT, evaluation, Names()).reason == "the champion was judged on other held-out problems"
-    assert case_of(store, "x", evaluation).rival != ""
+    assert case_of(store, EXPERIMENT, evaluation).rival != ""
+
+
+def test_evaluations_that_are_changed_and_changed_back_leave_the_line_of_the_first_time(store: Store) -> None:
+    """In between, round 1 is seen to be worse than round 0 and round 2 is not."""
+    policies, lines = [policy(store, number) for number in range(3)], []
+    for code, shares in (("long", (10, 20, 21)), ("short", (20, 5, 20)), ("long", (10, 20, 21))):
+        for made, right in zip(policies, shares, strict=True):
+            evaluation = evaluate(store, made, right, code=code)
+            if not is_settled(store, EXPERIMENT, evaluation):
+                settle(store, EXPERIMENT, evaluation, Names())
+            assert is_settled(store, EXPERIMENT, evaluation)
+        lines.append([place.round for place in gate.state(store, "x").line])
+    assert lines == [[0, 1, 2], [0, 2], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("change", [{"gate": {"confidence": 0.1}}, {"evaluation": {"bootstrap_samples": 200}}])
+def test_a_verdict_is_asked_for_again_by_another_rule(store: Store, change: dict[str, Any]) -> None:
+    changed = Experiment.model_validate(EXPERIMENT.model_dump() | change)
+    first, second = (evaluate(store, policy(store, number), right) for number, right in enumerate((20, 19)))
+    for evaluation in (first, second):
+        settle(store, EXPERIMENT, evaluation, Names())
+    assert is_settled(store, changed, first), "nothing was compared"
+    assert not is_settled(store, changed, second)
+    decision = settle(store, changed, second, Names())
+    assert decision.verdict == ("hold" if "gate" in change else "promote")
+    assert is_settled(store, changed, second)
+    assert not is_settled(store, EXPERIMENT, second)

@@ -44,7 +44,10 @@ def promote(store: Store, number: int) -> Holder:
     made = store.current(f"x/round_{number:02d}/policy")
     assert made is not None
     policy = Holder(key=made.key, version=made.version)
-    gate.apply(store, "x", Case(candidate=policy), Decision(verdict="promote", reason="better"))
+    evaluation = store.current(f"x/round_{number:02d}/evaluation")
+    assert evaluation is not None
+    case = Case(candidate=policy, evaluation=evaluation.version)
+    gate.apply(store, "x", case, Decision(verdict="promote", reason="better"))
     return policy
 
 
@@ -67,6 +70,18 @@ def test_a_finished_experiment_is_told_in_full(store: Store) -> None:
     assert found["champion"] == champion.key
     assert "stale" not in printed(experiment(), store)
     assert f"Champion: {champion.key} ({champion.version}): better" in printed(experiment(), store)
+
+
+def test_the_verdict_on_an_evaluation_that_is_stale_is_not_told(store: Store) -> None:
+    publish(store, experiment(), 0.75)
+    champion = promote(store, 2)
+    changed = experiment(evaluation={"max_tokens": 8})
+    publish(store, changed, 0.25, last=1)
+    told = printed(changed, store)
+    assert f"Champion: {champion.key} ({champion.version}): its verdict is of another evaluation" in told
+    gate.promote(store, "x", "x/round_01/policy", reason="we like it")
+    gate.promote(store, "x", champion.key, reason="we like it more")
+    assert f"Champion: {champion.key} ({champion.version}): we like it more" in printed(changed, store)
 
 
 def test_rounds_of_another_configuration_are_counted_as_stale_and_not_shown(store: Store) -> None:

@@ -160,7 +160,7 @@ def test_a_verdict_is_known_of_its_very_case_alone(store: Store) -> None:
     now = judge(store, second, PROMOTE)
     case = Case(candidate=second, champion=first, evaluation="e")
     assert now.verdict(case) == now.history[-1]
-    for other in ({"evaluation": "f"}, {"rival": "g"}, {"champion": None}, {"candidate": first}):
+    for other in ({"evaluation": "f"}, {"rival": "g"}, {"rule": "r"}, {"champion": None}, {"candidate": first}):
         assert now.verdict(case.model_copy(update=other)) is None
 
 

@@ -179,3 +179,15 @@ def test_a_problem_that_was_not_asked_is_an_error() -> None:
 def test_a_program_is_unsound_only_where_it_can_be_told() -> None:
     sound = pl.DataFrame({"fresh": [3, 3, 3, 3], "right": [3, 2, 2, 0], "untold": [0, 0, 1, 2]})
     assert unsound(sound).to_list() == [False, True, None, True]
+
+
+def test_a_ppm_without_pairs_is_none_and_the_vote_speaks_for_it() -> None:
+    """The untrained PPM of a round has scored no pair, and no answer."""
+    rows = answers(
+        *(("p1", "policy", "sampled", n, "1", True, None) for n in range(2)),
+        *(("p1", "policy", "matched", n, "1", True, None) for n in range(3)),
+    )
+    schema = {"split": pl.String, "score_chosen": pl.Float64, "score_rejected": pl.Float64}
+    found = measured(Evidence(pair_scores=pl.DataFrame(schema=schema)), rows)
+    assert found["policy", "matched_pass@1", "all"] == (1.0, 1)
+    assert not {name for _, name, _ in found if "ppm" in name}
