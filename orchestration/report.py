@@ -112,7 +112,7 @@ def table_of(experiment: Experiment, store: Store) -> RenderableType:
         title=f"{experiment.name}: held-out problems solved, %", title_justify="left", box=None, pad_edge=False
     )
     shown = {
-        "greedy_pass@1": f"pass@1 [{100 * experiment.evaluation.confidence:.0f} %]",
+        "greedy_pass@1": f"greedy [{100 * experiment.evaluation.confidence:.0f} %]",
         **({f"{CONTROL}greedy_pass@1": "control"} if experiment.control else {}),
         f"sampled_pass@{k}": f"pass@{k}",
         f"sampled_maj@{k}": f"maj@{k}",
