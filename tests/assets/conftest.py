@@ -1,7 +1,7 @@
 """Attempts of a small experiment on a real store, with plain fakes for what trains, scores and tracks."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from assets.graph import Node, unroll
+from assets.tracking import Account, Checkpoint
 from assets.work import Plan, Report, Work
 from models.attempt import Attempt
 from perseid.artifacts import Manifest, Store
@@ -69,6 +70,62 @@ class FakeMachines:
     def scorer(self, folder: Path, engine: Any) -> FakeScorer:
         self.scored.append(folder)
         return FakeScorer()
+
+
+class FakeTracked:
+    """Keeps what an attempt tells of itself, and how it ended."""
+
+    run_id, url = "run", "http://tracking/run"
+
+    def __init__(self) -> None:
+        self.tags, self.settings, self.measured = dict[str, str](), dict[str, str](), dict[str, float]()
+        self.curves, self.pictures = dict[str, list[tuple[int, float]]](), dict[str, bytes]()
+        self.ended = ""
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        self.tags |= tags
+
+    def params(self, values: Mapping[str, str]) -> None:
+        self.settings |= values
+
+    def metrics(self, values: Mapping[str, float]) -> None:
+        self.measured |= values
+
+    def curve(self, name: str, points: Sequence[tuple[int, float]]) -> None:
+        self.curves[name] = list(points)
+
+    def picture(self, name: str, png: bytes) -> None:
+        self.pictures[name] = png
+
+
+class FakeTracking:
+    """Keeps what it is told, by attempt and by model."""
+
+    def __init__(self) -> None:
+        self.attempts = dict[tuple[str, str], FakeTracked]()
+        self.registered, self.aliases = list[Checkpoint](), dict[tuple[str, str], str]()
+        self.rounds = dict[str, Mapping[str, float]]()
+
+    @contextmanager
+    def attempt(self, round_key: str, asset: str, tags: Mapping[str, str]) -> Iterator[FakeTracked]:
+        tracked = self.attempts[round_key, asset] = FakeTracked()
+        tracked.tag(tags)
+        tracked.ended = "failed"
+        yield tracked
+        tracked.ended = "finished"
+
+    def register(self, checkpoint: Checkpoint) -> str:
+        self.registered.append(checkpoint)
+        return str(len(self.registered))
+
+    def alias(self, model: str, alias: str, version: str) -> None:
+        self.aliases[model, alias] = version
+
+    def close_round(self, round_key: str, metrics: Mapping[str, float]) -> None:
+        self.rounds[round_key] = metrics
+
+    def agree(self, account: Account) -> None:
+        raise AssertionError("no attempt gives an account")
 
 
 @pytest.fixture

@@ -143,7 +143,9 @@ def test_many_more_of_both(path: Path, content: bytes) -> None:
     holds(path, content)
 
 
-@pytest.mark.parametrize("command", ["evolve", "status", "promote", "rollback"])
+@pytest.mark.parametrize(
+    "command", ["evolve", *(pytest.param(name, marks=pytest.mark.slow) for name in ("status", "promote", "rollback"))]
+)
 def test_every_command_says_it_in_one_line_with_status_2(tmp_path: Path, command: str) -> None:
     path, root = tmp_path / "mutant.yaml", tmp_path / "root"
     root.mkdir()

@@ -4,10 +4,12 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from orchestration.cli import main
 from orchestration.places import EXPERIMENTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,15 +21,30 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
-def refused(*arguments: str) -> str:
-    done = run(*arguments)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.count("\n") == 1
-    assert "Traceback" not in done.stderr
-    return done.stderr
+Refused = Callable[..., str]
 
 
-def test_servers_that_are_all_down_are_named_with_what_to_do(tmp_path: Path) -> None:
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
+    """`refused(arguments)`: the one line that a command says in this process, which would end with status 2."""
+
+    def said(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        line = capsys.readouterr().err
+        assert (ended.value.code, line.count("\n")) == (2, 1), line
+        return line
+
+    return said
+
+
+def test_a_process_ends_with_status_2_and_one_line(tmp_path: Path) -> None:
+    done = run("lineage", "x/round_01/policy", "--root", str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("error: ")
+
+
+def test_servers_that_are_all_down_are_named_with_what_to_do(refused: Refused, tmp_path: Path) -> None:
     """A port that nobody listens on: it is asked before anything is trained."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -58,7 +75,9 @@ def test_a_misspelt_option_or_command_is_named_with_what_to_do() -> None:
         ("demonstrated: [gcd, spell_backward]", "demonstrated: [gdc]", "gdc"),
     ],
 )
-def test_a_mistake_in_the_file_names_the_file_and_the_key(tmp_path: Path, old: str, new: str, named: str) -> None:
+def test_a_mistake_in_the_file_names_the_file_and_the_key(
+    refused: Refused, tmp_path: Path, old: str, new: str, named: str
+) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(SMOKE.replace(old, new, 1))
     message = refused("evolve", str(path), "--root", str(tmp_path / "root"))
@@ -66,19 +85,19 @@ def test_a_mistake_in_the_file_names_the_file_and_the_key(tmp_path: Path, old: s
     assert str(path) in message or "problems" in message
 
 
-def test_a_missing_file_is_named() -> None:
+def test_a_missing_file_is_named(refused: Refused) -> None:
     assert "/nowhere/x.yaml" in refused("evolve", "/nowhere/x.yaml")
 
 
-def test_an_unknown_experiment_lists_those_there_are() -> None:
+def test_an_unknown_experiment_lists_those_there_are(refused: Refused) -> None:
     assert "smoke" in refused("status", "nope")
 
 
-def test_a_round_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_round_that_is_not_there_is_refused(refused: Refused, tmp_path: Path) -> None:
     assert "expected a number in [0, 2]" in refused("evolve", "smoke", "--rounds", "7", "--root", str(tmp_path))
 
 
-def test_a_root_that_is_a_file_is_named(tmp_path: Path) -> None:
+def test_a_root_that_is_a_file_is_named(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "root").write_text("")
     assert str(tmp_path / "root") in refused("evolve", "smoke", "--root", str(tmp_path / "root"))
 
@@ -88,29 +107,29 @@ def test_a_root_that_is_a_file_is_named(tmp_path: Path) -> None:
     [("status", "smoke"), ("query", "select 1"), ("lineage", "smoke/problems"), ("check",), ("promote", "smoke", "0")],
 )
 def test_to_read_from_a_root_that_is_not_there_is_refused_and_makes_nothing(
-    tmp_path: Path, arguments: tuple[str, ...]
+    refused: Refused, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     assert "expected a folder of artifacts, found nothing" in refused(*arguments, "--root", str(tmp_path / "nowhere"))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_root_that_cannot_be_written_is_named(refused: Refused, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     assert str(tmp_path / "root") in refused("evolve", "smoke", "--root", str(tmp_path / "root"))
 
 
-def test_promote_without_a_policy_and_rollback_without_a_champion_are_refused(tmp_path: Path) -> None:
+def test_promote_without_a_policy_and_rollback_without_a_champion_are_refused(refused: Refused, tmp_path: Path) -> None:
     refused("promote", "smoke", "1", "--root", str(tmp_path))
     refused("rollback", "smoke", "--root", str(tmp_path))
 
 
-def test_sql_that_does_not_parse_and_an_unknown_query_are_refused(tmp_path: Path) -> None:
+def test_sql_that_does_not_parse_and_an_unknown_query_are_refused(refused: Refused, tmp_path: Path) -> None:
     assert "Parser Error" in refused("query", "select 1 +", "--root", str(tmp_path))
     assert "no such query" in refused("query", "hardest", "--root", str(tmp_path))
 
 
-def test_lineage_of_nothing_is_refused(tmp_path: Path) -> None:
+def test_lineage_of_nothing_is_refused(refused: Refused, tmp_path: Path) -> None:
     assert "x/round_01/policy" in refused("lineage", "x/round_01/policy", "--root", str(tmp_path))
 
 

@@ -1,5 +1,6 @@
 """What a tick asks for, on a real instance and a real store; artifacts are published without being computed."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +11,12 @@ import pytest
 from assets.freshness import input_versions, units
 from assets.graph import Graph, Node, unroll
 from orchestration.code_location import definitions
+from orchestration.evolve import hold
 from orchestration.places import Places
 from orchestration.resources import resources
 from orchestration.schedules import EVOLVE_TAG, EXPERIMENT_TAG, runnable
 from perseid.artifacts import Store
-from perseid.experiment import Experiment
+from perseid.experiment import Experiment, load_experiment
 
 EXPERIMENT = Experiment.model_validate(
     {
@@ -27,6 +29,8 @@ EXPERIMENT = Experiment.model_validate(
 GRAPH = unroll(EXPERIMENT)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REST = ["evaluation", "pairs", "policy", "ppm", "verified"]
+Asked = str | list[tuple[str | None, list[str]]]
+FIRST: Asked = [(None, ["evaluation", "policy", "problems"])]
 
 
 @pytest.fixture
@@ -53,9 +57,9 @@ def publish(places: Places, wanted: Graph, until: str) -> None:
             draft.publish(unit.node.code_version, versions)
 
 
-def tick(instance: dg.DagsterInstance, places: Places) -> str | list[tuple[str | None, list[str]]]:
+def tick(instance: dg.DagsterInstance, places: Places, experiment: Experiment = EXPERIMENT) -> Asked:
     """The reason to skip, or (shard, assets) of every run asked for."""
-    defs = definitions([EXPERIMENT], resources(places), places)
+    defs = definitions([experiment], resources(places), places)
     schedule = defs.resolve_schedule_def("x__next_round")
     with dg.build_schedule_context(instance, NOW, repository_def=defs.get_repository_def()) as context:
         found = schedule.evaluate_tick(context)
@@ -64,13 +68,28 @@ def tick(instance: dg.DagsterInstance, places: Places) -> str | list[tuple[str |
     return [(r.partition_key, sorted(key.path[-1] for key in r.asset_selection)) for r in found.run_requests]
 
 
-def test_at_first_it_asks_for_the_problems_and_the_base(instance: dg.DagsterInstance, places: Places) -> None:
-    assert tick(instance, places) == [(None, ["evaluation", "policy", "problems"])]
+STEPS = ("problems", "round_01/pool", "round_01/trajectories/000", "round_01/trajectories/001", "round_01/verified")
+NEXT = ("round_02/trajectories/000", "")
 
 
-def test_then_for_the_pool_that_the_shards_wait_for(instance: dg.DagsterInstance, places: Places) -> None:
-    publish(places, GRAPH, "x/round_01/pool")
-    assert tick(instance, places) == [(None, ["pool"])]
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Asked]:
+    """What a tick asked for while one experiment went on, by the artifact that came next; at the end, of a new seed."""
+    places, found = Places.of(tmp_path_factory.mktemp("root")), dict[str, Asked]()
+    with dg.instance_for_test() as instance:
+        for step in (*STEPS, *NEXT):
+            publish(places, GRAPH, step and f"x/{step}")
+            found[step] = tick(instance, places)
+        found["another seed"] = tick(instance, places, EXPERIMENT.model_copy(update={"seed": 1}))
+    return found
+
+
+def test_at_first_it_asks_for_the_problems_and_the_base(asked: dict[str, Asked]) -> None:
+    assert asked["problems"] == FIRST
+
+
+def test_then_for_the_pool_that_the_shards_wait_for(asked: dict[str, Asked]) -> None:
+    assert asked["round_01/pool"] == [(None, ["pool"])]
 
 
 def test_only_what_can_run_is_asked_for_with_several_sharded_stages_in_a_round() -> None:
@@ -90,16 +109,16 @@ def test_only_what_can_run_is_asked_for_with_several_sharded_stages_in_a_round()
     searched = {f"x/round_01/trajectories/{shard}" for shard in shards}
     judged = {f"x/round_01/judged/{shard}" for shard in shards}
 
-    def asked(*fresh: str) -> list[str]:
+    def wanted(*fresh: str) -> list[str]:
         missing = [unit for unit in units(graph) if unit.key not in fresh]
         return [unit.key.removeprefix("x/round_01/") for unit in runnable(graph, missing, set(fresh))]
 
     pool, control = "x/round_01/pool", "x/round_01/control"
-    assert asked() == ["pool", "control"]
-    assert asked(pool, control) == ["trajectories/000", "trajectories/001"]
-    assert asked(pool, control, "x/round_01/trajectories/001") == ["trajectories/000"]
-    assert asked(pool, control, *searched) == ["judged/000", "judged/001"]
-    assert asked(pool, *searched, *judged) == ["verified", "control", "evaluation"]
+    assert wanted() == ["pool", "control"]
+    assert wanted(pool, control) == ["trajectories/000", "trajectories/001"]
+    assert wanted(pool, control, "x/round_01/trajectories/001") == ["trajectories/000"]
+    assert wanted(pool, control, *searched) == ["judged/000", "judged/001"]
+    assert wanted(pool, *searched, *judged) == ["verified", "control", "evaluation"]
 
 
 def stage(name: str, *inputs: str, shards: tuple[str, ...] = ()) -> Node:
@@ -107,35 +126,28 @@ def stage(name: str, *inputs: str, shards: tuple[str, ...] = ()) -> Node:
     return Node("x", name, 1, does=name, reads=(), uses=(), inputs=keys, code_version="code", shards=shards)
 
 
-def test_then_for_one_run_a_shard(instance: dg.DagsterInstance, places: Places) -> None:
-    publish(places, GRAPH, "x/round_01/trajectories/000")
-    assert tick(instance, places) == [("000", ["trajectories"]), ("001", ["trajectories"])]
+def test_then_for_one_run_a_shard(asked: dict[str, Asked]) -> None:
+    assert asked["round_01/trajectories/000"] == [("000", ["trajectories"]), ("001", ["trajectories"])]
 
 
-def test_for_the_missing_shards_only(instance: dg.DagsterInstance, places: Places) -> None:
-    publish(places, GRAPH, "x/round_01/trajectories/001")
-    assert tick(instance, places) == [("001", ["trajectories"])]
+def test_for_the_missing_shards_only(asked: dict[str, Asked]) -> None:
+    assert asked["round_01/trajectories/001"] == [("001", ["trajectories"])]
 
 
-def test_and_when_all_shards_are_there_for_the_rest_of_the_round(instance: dg.DagsterInstance, places: Places) -> None:
-    publish(places, GRAPH, "x/round_01/verified")
-    assert tick(instance, places) == [(None, REST)]
+def test_and_when_all_shards_are_there_for_the_rest_of_the_round(asked: dict[str, Asked]) -> None:
+    assert asked["round_01/verified"] == [(None, REST)]
 
 
-def test_the_next_round_follows(instance: dg.DagsterInstance, places: Places) -> None:
-    publish(places, GRAPH, "x/round_02/trajectories/000")
-    assert tick(instance, places) == [("000", ["trajectories"]), ("001", ["trajectories"])]
+def test_the_next_round_follows(asked: dict[str, Asked]) -> None:
+    assert asked["round_02/trajectories/000"] == [("000", ["trajectories"]), ("001", ["trajectories"])]
 
 
-def test_a_complete_experiment_is_skipped_with_its_reason(instance: dg.DagsterInstance, places: Places) -> None:
-    publish(places, GRAPH, "")
-    assert tick(instance, places) == "x is complete: round 2 of 2 is evaluated"
+def test_a_complete_experiment_is_skipped_with_its_reason(asked: dict[str, Asked]) -> None:
+    assert asked[""] == "x is complete: round 2 of 2 is evaluated"
 
 
-def test_a_changed_setting_is_caught_up_with(instance: dg.DagsterInstance, places: Places) -> None:
-    old = EXPERIMENT.model_copy(update={"seed": 1})
-    publish(places, unroll(old), "")
-    assert tick(instance, places) == [(None, ["evaluation", "policy", "problems"])]
+def test_a_changed_setting_is_caught_up_with(asked: dict[str, Asked]) -> None:
+    assert asked["another seed"] == FIRST
 
 
 def test_a_run_from_the_ui_counts_as_active_by_its_assets(instance: dg.DagsterInstance, places: Places) -> None:
@@ -145,14 +157,31 @@ def test_a_run_from_the_ui_counts_as_active_by_its_assets(instance: dg.DagsterIn
 
 def test_a_run_of_another_experiment_does_not_count(instance: dg.DagsterInstance, places: Places) -> None:
     start(instance, {}, "y")
-    assert tick(instance, places) == [(None, ["evaluation", "policy", "problems"])]
+    assert tick(instance, places) == FIRST
 
 
 def test_an_evolve_counts_while_it_lives(instance: dg.DagsterInstance, places: Places) -> None:
     start(instance, {EXPERIMENT_TAG: "x", EVOLVE_TAG: "host:1"}, "x")
     with places.evolving("x"):
         assert tick(instance, places) == "x is in progress: an evolve is running"
-    assert tick(instance, places) == [(None, ["evaluation", "policy", "problems"])]
+    assert tick(instance, places) == FIRST
+
+
+def test_a_file_whose_name_another_file_holds_is_skipped_with_its_reason_and_the_holder_is_not(
+    instance: dg.DagsterInstance, places: Places, tmp_path: Path
+) -> None:
+    mine, other = (written(tmp_path / f"{name}.yaml", rollouts) for name, rollouts in (("a", 4), ("b", 5)))
+    hold(mine, Store(places.root))
+    reason = tick(instance, places, other)
+    assert isinstance(reason, str)
+    assert reason.startswith(f"{other.file}: name: 'x' is the experiment of {mine.file} in {places.root}; expected")
+    assert tick(instance, places, mine) == FIRST
+
+
+def written(path: Path, rollouts: int) -> Experiment:
+    settings = {**EXPERIMENT.model_dump(mode="json", exclude_unset=True), "search": {"rollouts": rollouts}}
+    path.write_text(json.dumps(settings))
+    return load_experiment(path)
 
 
 def start(instance: dg.DagsterInstance, tags: dict[str, str], experiment: str) -> dg.DagsterRun:

@@ -20,7 +20,12 @@ STEP = Sampling(temperature=1.0, max_tokens=16, stop=(END_OF_STEP, END_OF_ANSWER
 
 
 @pytest.fixture(scope="module")
-def engine(policy: Path) -> TransformersEngine:
+def engine(untrained: Path) -> TransformersEngine:
+    return TransformersEngine(untrained, Transformers(batch=8))
+
+
+@pytest.fixture(scope="module")
+def trained(policy: Path) -> TransformersEngine:
     return TransformersEngine(policy, Transformers(batch=8))
 
 
@@ -28,10 +33,11 @@ def prompts() -> list[str]:
     return [METHOD.prompt(question, "") for question in QUESTIONS]
 
 
-def test_greedy_decoding_is_what_transformers_itself_generates(engine: TransformersEngine, policy: Path) -> None:
+@pytest.mark.slow
+def test_greedy_decoding_is_what_transformers_itself_generates(trained: TransformersEngine, policy: Path) -> None:
     tokenizer, model = PreTrainedTokenizerFast.from_pretrained(policy), AutoModelForCausalLM.from_pretrained(policy)
     sampling = Sampling(temperature=0.0, max_tokens=24, stop=(END_OF_ANSWER,))
-    found = engine.generate_now([Generate(prompt, 0, sampling) for prompt in prompts()])
+    found = trained.generate_now([Generate(prompt, 0, sampling) for prompt in prompts()])
     for prompt, completion in zip(prompts(), found, strict=True):
         ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
         wanted = model.generate(ids, max_new_tokens=24, do_sample=False)[0, ids.shape[1] :]
@@ -54,10 +60,11 @@ def test_seeds_draw_different_texts_and_the_same_seed_the_same(engine: Transform
     assert texts[0] == texts[3]
 
 
-def test_a_completion_ends_at_its_stop_string_or_its_limit(engine: TransformersEngine) -> None:
+@pytest.mark.slow
+def test_a_completion_ends_at_its_stop_string_or_its_limit(trained: TransformersEngine) -> None:
     likely = Sampling(temperature=0.0, max_tokens=16, stop=(END_OF_STEP, END_OF_ANSWER))
     short = Sampling(temperature=0.0, max_tokens=2, stop=(END_OF_STEP, END_OF_ANSWER))
-    stopped, cut = engine.generate_now([Generate(prompts()[0], 0, likely), Generate(prompts()[0], 0, short)])
+    stopped, cut = trained.generate_now([Generate(prompts()[0], 0, likely), Generate(prompts()[0], 0, short)])
     assert (stopped.stop, END_OF_STEP in stopped.text) == (END_OF_STEP, False)
     assert (cut.stop, cut.num_tokens) == ("", 2)
 

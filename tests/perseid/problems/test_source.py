@@ -52,10 +52,11 @@ def test_the_same_seed_gives_the_same_problems_and_another_seed_others(built: Pr
     }
 
 
-def test_another_process_builds_the_same_problems() -> None:
+@pytest.mark.parametrize("name", ["smoke", pytest.param("quickstart", marks=pytest.mark.slow)])
+def test_another_process_builds_the_same_problems(name: str) -> None:
     code = (
         "import hashlib; from perseid.experiment import Pool, load_experiment; from perseid.problems import build;"
-        "e = load_experiment('experiments/quickstart.yaml'); built = build(e.problems, 0, [Pool()]);"
+        f"e = load_experiment('experiments/{name}.yaml'); built = build(e.problems, 0, [Pool()]);"
         "print(hashlib.sha256(repr(built).encode()).hexdigest())"
     )
     found = set()

@@ -43,10 +43,12 @@ def test_every_attack_is_held_with_both_layers() -> None:
     assert_held("present", "whole", "cpython")
 
 
+@pytest.mark.slow
 def test_every_attack_is_held_where_namespaces_are_refused() -> None:
     assert_held("present", "without-namespaces", "cpython")
 
 
+@pytest.mark.slow
 def test_every_attack_is_held_with_the_fast_tier_in_front() -> None:
     assert_held("present", "whole", "auto")
 

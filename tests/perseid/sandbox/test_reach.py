@@ -30,9 +30,9 @@ def report(interpreter: str, user: str, kernel: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("interpreter", ["environment", "base"])
-@pytest.mark.parametrize("kernel", ["whole", "without-namespaces"])
-@pytest.mark.parametrize("user", ["present", pytest.param("ordinary", marks=AS_ROOT)])
+@pytest.mark.parametrize("interpreter", ["environment", pytest.param("base", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kernel", ["whole", pytest.param("without-namespaces", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("user", ["present", pytest.param("ordinary", marks=[AS_ROOT, pytest.mark.slow])])
 def test_no_module_outside_the_list_can_be_found_imported_read_or_listed(
     interpreter: str, kernel: str, user: str
 ) -> None:
