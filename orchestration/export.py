@@ -11,6 +11,7 @@ from pathlib import Path
 
 from assets.tracking import Checkpoint
 from models.served import MAX_NEW_TOKENS
+from perseid.artifacts.disk import HIDDEN
 
 LOADER = Path(__file__).parent.parent / "models" / "served.py"
 MODULE = "perseid_served"
@@ -22,7 +23,7 @@ def exported(checkpoint: Checkpoint, artifacts: Path) -> Path:
     if not (final / "MLmodel").exists():
         final.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(final, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=final.parent, prefix=".tmp-") as folder:
+        with tempfile.TemporaryDirectory(dir=final.parent, prefix=HIDDEN) as folder:
             made = Path(folder) / final.name
             write(made, os.path.relpath(checkpoint.folder.resolve(), final))
             made.rename(final)

@@ -19,7 +19,7 @@ import yaml
 from orchestration.mlflow_link import DATABASE, flock_within
 from orchestration.places import Places
 from perseid.artifacts.addresses import plain
-from perseid.artifacts.disk import content_of, replace_file
+from perseid.artifacts.disk import HIDDEN, content_of, replace_file
 from perseid.errors import UserError
 from perseid.experiment import Experiment
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 SETTINGS = "dagster.yaml"
 FOLDERS = ("storage", "schedules", "history")  # in the order in which they are put in place
 DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
-MAKING = ".making-"  # before the name of the folder in which databases are made
 LONGEST = 300  # characters of an error
 WAIT_S = 60.0  # for another process that makes them
 WHOLE_BYTES = 2**26  # a database up to this size is read whole
@@ -100,7 +99,7 @@ def open_folder(folder: Path, settings: str = SETTINGS) -> "dg.DagsterInstance":
     try:
         return dg.DagsterInstance.from_config(str(plain(folder)), settings)
     except (dg.DagsterError, CheckError, ImportError, AttributeError) as error:
-        place = folder.parent if folder.name.startswith(MAKING) else folder
+        place = folder.parent if folder.name.startswith(HIDDEN) else folder
         raise UserError(place / SETTINGS, "", f"Dagster refuses it ({one_line(error)}); {MEND}") from error
 
 
@@ -117,14 +116,14 @@ def create_instance(places: Places) -> None:
         return
     with (places.dagster / ".lock").open("w") as lock:
         flock_within(lock.fileno(), WAIT_S)
-        for leftover in places.dagster.glob(f"{MAKING}*"):  # made under the lock alone, so its maker is dead
+        for leftover in places.dagster.glob(f"{HIDDEN}*"):  # made under the lock alone, so its maker is dead
             shutil.rmtree(leftover, ignore_errors=True)
         if not all((places.dagster / name).exists() for name in DATABASES):
             _create(places)
 
 
 def _create(places: Places) -> None:
-    with tempfile.TemporaryDirectory(dir=places.dagster, prefix=MAKING) as made:
+    with tempfile.TemporaryDirectory(dir=places.dagster, prefix=HIDDEN) as made:
         replace_file(Path(made) / SETTINGS, (places.dagster / SETTINGS).read_bytes())
         _touch(Path(made))
         for name in FOLDERS:

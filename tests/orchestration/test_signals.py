@@ -120,7 +120,10 @@ def test_a_status_and_a_trace_come_out_as_they_are() -> None:
     assert (status, errors.splitlines()[-1]) == (1, "RuntimeError: a fault of ours")
 
 
-@pytest.mark.parametrize("arguments", [("query",), ("query", "--json"), ("status", "smoke"), ("--help",)])
+OTHERS = [("query", "--json"), ("status", "smoke"), ("--help",)]
+
+
+@pytest.mark.parametrize("arguments", [("query",), *(pytest.param(a, marks=pytest.mark.slow) for a in OTHERS)])
 def test_a_reader_that_went_away_is_no_error(arguments: tuple[str, ...]) -> None:
     reads, writes = os.pipe()
     os.close(reads)

@@ -296,6 +296,7 @@ def hold_many(root: Path, name: str) -> None:
         gate.apply(Store(root), "toy", case, decision)
 
 
+@pytest.mark.slow
 def test_processes_that_decide_at_once_lose_no_decision(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=hold_many, args=(tmp_path, name)) for name in ("a", "b")]

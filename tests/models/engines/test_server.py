@@ -382,6 +382,7 @@ def world() -> World:
     return World(_toy())
 
 
+@pytest.mark.slow
 def test_a_search_over_servers_that_fail_in_every_way_gives_the_same_trees(
     world: World, folder: Path, servers: list[FakeServer], tmp_path: Path
 ) -> None:

@@ -156,11 +156,19 @@ def test_what_only_looks_like_a_comment_tells_programs_apart(one: str, other: st
 
 
 PIECES = ["a = 1", "if a:", "    b = 2", "    ", "", "#", " # x", "'", '"', "'''", '"""', "\\", *"\n\n\n\r\t\f"]
+programs = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
 
 
-@settings(deadline=None, max_examples=1500)
-@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+@settings(deadline=None, max_examples=200)
+@given(programs)
 def test_the_key_of_a_program_means_what_the_program_means(code: str) -> None:
+    assert meaning(METHOD.program_key(code)) == meaning(code)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=1500)
+@given(programs)
+def test_the_keys_of_many_programs_mean_what_they_mean(code: str) -> None:
     assert meaning(METHOD.program_key(code)) == meaning(code)
 
 

@@ -201,7 +201,7 @@ def test_too_much_output_time_and_memory_cost_the_process_and_not_the_next_task(
     assert ended is not None
     assert "TimeoutError: feed time limit exceeded" in str(ended[1])
     assert outcome(interpreter, "print(1)") == ("1\n", None)
-    ended = outcome(interpreter, "a = []\nwhile True:\n    a.append('x' * 10**6)")
+    ended = outcome(interpreter, "a = []\nwhile True:\n    a.append('x' * 10**7)")
     assert ended is not None
     assert "MemoryError" in str(ended[1])
     assert outcome(interpreter, "print(1)") == ("1\n", None)

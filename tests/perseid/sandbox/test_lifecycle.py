@@ -173,7 +173,7 @@ def mounts(sandbox: Sandbox) -> int:
     return len(Path(f"/proc/{inner.pid}/mounts").read_text().splitlines())
 
 
-@pytest.mark.parametrize("num_runs", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_runs", [300, pytest.param(3_000, marks=pytest.mark.slow)])
 def test_executions_in_a_row_leave_no_trace(sandbox: Sandbox, num_runs: int) -> None:
     code = "open('x', 'w').write('y' * 1000) if False else print(len([0] * 1000))"
     for _ in range(50):

@@ -87,21 +87,22 @@ def test_no_more_trees_live_than_are_allowed_and_each_is_handed_over_as_it_ends(
     assert set(seen[:2]) <= {"p000", "p001", "p002"}
 
 
-def test_memory_does_not_grow_with_the_trees_that_are_done(toy: Any) -> None:
-    """Of 2,000 trees at most eight are alive, and no node of any other."""
+@pytest.mark.parametrize("num_trees", [200, pytest.param(2000, marks=pytest.mark.slow)])
+def test_memory_does_not_grow_with_the_trees_that_are_done(toy: Any, num_trees: int) -> None:
+    """However many trees: at most eight are alive, and no node of any other."""
     alive: list[int] = []
     sizes: list[int] = []
 
     def count(tree: Tree) -> None:
         sizes.append(len(tree.nodes))
-        if len(sizes) % 100 == 0:
+        if len(sizes) % (num_trees // 20) == 0:
             gc.collect()
             alive.append(sum(isinstance(thing, Node) for thing in gc.get_objects()))
 
-    services = replace(toy.late(2000), live_trees=8)
+    services = replace(toy.late(num_trees), live_trees=8)
     settings = Search(candidates=2, rollouts=2, max_depth=3)
-    drive(toy.problems(2000), METHOD, settings, 7, services, count)
-    assert (len(sizes), len(alive)) == (2000, 20)
+    drive(toy.problems(num_trees), METHOD, settings, 7, services, count)
+    assert (len(sizes), len(alive)) == (num_trees, 20)
     assert max(alive) <= 8 * max(sizes)
 
 
