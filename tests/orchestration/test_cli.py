@@ -140,7 +140,7 @@ def test_help_names_every_command() -> None:
 
 
 @pytest.mark.parametrize("root", ["loop", "~nobody-of-this-name/root", "x" * 300])
-def test_a_root_to_which_no_way_leads_is_named(tmp_path: Path, root: str) -> None:
+def test_a_root_to_which_no_way_leads_is_named(refused: Refused, tmp_path: Path, root: str) -> None:
     (tmp_path / "loop").symlink_to("loop")
     where = root if root.startswith("~") else str(tmp_path / root)
     for command in (["status", "smoke"], ["query", "select 1"], ["check"]):
