@@ -2,14 +2,9 @@
 -- checkpoint = required: key of the policy, such as quickstart/round_03/policy
 -- version = null: its version, the current one if not given
 -- reads all versions
-with recursive checkpoint as (
+with checkpoint as (
     select key, version from manifests
     where key = $checkpoint and ($version::varchar is null and current or version = $version)
-), ancestry as (
-    select key, version from checkpoint
-    union
-    select l.parent_key, l.parent_version
-    from ancestry a join lineage l on l.child_key = a.key and l.child_version = a.version
 )
 select
     e.from_round,
@@ -26,9 +21,10 @@ select
     v.question,
     v.response
 from examples e
-join checkpoint using (key, version)
-join verified v on v.trajectory_id = e.trajectory_id and v.experiment = e.experiment and v.round = e.from_round
-join trajectories t on t.trajectory_id = v.trajectory_id and t.experiment = v.experiment and t.round = v.round and t.correct
-where (v.key, v.version) in (select (key, version) from ancestry)
-    and (t.key, t.version) in (select (key, version) from ancestry)
+join checkpoint c using (key, version)
+join lineage read on read.child_key = c.key and read.child_version = c.version
+join verified v on v.key = read.parent_key and v.version = read.parent_version and v.trajectory_id = e.trajectory_id
+join lineage searched on searched.child_key = v.key and searched.child_version = v.version
+join trajectories t on t.key = searched.parent_key and t.version = searched.parent_version
+    and t.trajectory_id = v.trajectory_id and t.correct
 order by e.from_round, e.problem_id, v.rank, t.key, t.node_id

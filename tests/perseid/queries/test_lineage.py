@@ -3,7 +3,7 @@ import pytest
 from perseid.artifacts import Store
 from perseid.errors import UserError
 from perseid.lineage import Ancestor, ancestors, checkpoints_of, locate, problems_of, trajectories_of
-from tests.perseid.queries.conftest import PAIR, T1, T3, TAUGHT, Writer
+from tests.perseid.queries.conftest import PAIR, T1, T3, TAUGHT, Writer, tree, verified
 
 
 def outline(node: Ancestor, depth: int = 0) -> list[str]:
@@ -94,6 +94,23 @@ def test_a_replaced_policy_is_traced_to_what_it_read(store: Store, write: Writer
     write("round_01/policy", {"examples": TAUGHT}, ("problems",), "again")
     assert trajectories_of(store, "toy/round_01/policy").height == 0
     assert trajectories_of(store, "toy/round_01/policy", replaced)["trajectory_id"].to_list() == [T1]
+
+
+def test_a_policy_is_traced_to_what_it_read_itself_not_to_what_its_ancestors_were_made_of_again(
+    store: Store, write: Writer
+) -> None:
+    """Round 1 is searched again, in one shard, and its policy comes out the same: the second policy read the first."""
+    before = trajectories_of(store, "toy/round_02/policy")
+    steps: dict[str, tuple[float, bool | None]] = {"0.1": (0.5, None), "0.1.1": (1.0, True), "0.2": (-1.0, False)}
+    again = write("round_01/trajectories/000", tree("p1", steps), ("round_01/pool", "round_00/policy"))
+    rows = verified(T1, "p1", "gcd", {"000": again})
+    write("round_01/verified", rows, ("round_01/pool", "round_01/trajectories/000"))
+    examples = [*TAUGHT, ("found", "verified", 1, "p1", T1, 3.0)]
+    was = write.version("round_01/policy")
+    inputs = ("problems", "round_00/policy", "round_01/verified")
+    assert write("round_01/policy", {"examples": examples}, inputs, "one") == was
+    assert trajectories_of(store, "toy/round_02/policy").rows() == before.rows()
+    assert trajectories_of(store, "toy/round_01/policy")["trajectories_version"].to_list() == [again]
 
 
 def test_problems_of_a_policy_are_those_of_its_examples_and_of_a_ppm_those_of_its_pairs(
