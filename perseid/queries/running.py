@@ -220,7 +220,26 @@ def present(store: Store, current: Sequence[Manifest]) -> list[Manifest]:
     names = {manifest.key.split("/")[0] for manifest in current}
     graphs = {name: found for name in names if (found := graph_known(store.root, name)) is not None}
     artifacts = {name: set(graph.artifacts) for name, graph in graphs.items()}
-    return [m for m in current if (name := m.key.split("/")[0]) not in artifacts or m.key in artifacts[name]]
+    held = [m for m in current if (name := m.key.split("/")[0]) not in artifacts or m.key in artifacts[name]]
+    return made_alike(held)
+
+
+def made_alike(held: Sequence[Manifest]) -> list[Manifest]:
+    """Without shards that were made of other inputs or by other code than the last shard of their asset.
+
+    While an asset is made again, or where that was killed, shards of both makings stand beside each other: where their
+    number has changed a problem is in both, and counts once.
+    """
+    last: dict[str, Manifest] = {}
+    for manifest in sorted(held, key=lambda manifest: manifest.created):
+        last[_asset(manifest)] = manifest
+    return [m for m in held if (made := last[_asset(m)]) is m or m.same_making(made.code_version, made.inputs)]
+
+
+def _asset(manifest: Manifest) -> str:
+    """The key of which a shard is a part; of what has no shards, its own."""
+    match = KEY.fullmatch(manifest.key)
+    return manifest.key.rpartition("/")[0] if match and match["shard"] else manifest.key
 
 
 def _make_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame) -> None:

@@ -10,7 +10,7 @@ from perseid.artifacts import Store, present
 from perseid.errors import UserError
 from perseid.queries import VIEWS, Limits, named, run_query
 from perseid.tables import SCHEMAS, columns_of
-from tests.perseid.queries.conftest import PAIR, T1, TAUGHT, Writer
+from tests.perseid.queries.conftest import PAIR, T1, TAUGHT, Writer, tree
 
 
 def rows(found: pl.DataFrame, *columns: str) -> list[tuple[Any, ...]]:
@@ -126,6 +126,16 @@ def test_views_hold_what_the_graph_has_now_and_not_what_it_had(store: Store, wri
     assert run_query(store, "select count(*) from manifests where key like '%/001'").item() == 0
     assert run_query(store, "select count(*) from searches", all_versions=True).item() == 3
     assert run_query(store, "checkpoints_of_problem", {"problem_id": "p1"}).height == 3
+
+
+def test_shards_of_two_makings_are_not_counted_together(store: Store, write: Writer) -> None:
+    """A search that is made again has one of its shards: with p1, which the other one of before has too."""
+    steps: dict[str, tuple[float, bool | None]] = {"0.1": (-1.0, False)}
+    write("round_01/trajectories/001", tree("p1", steps), ("round_01/pool",))
+    assert rows(run_query(store, "select problem_id, shard from searches where round = 1")) == [("p1", "001")]
+    assert run_query(store, "select count(*) from searches where round = 1", all_versions=True).item() == 3
+    write("round_01/trajectories/000", tree("p2", steps), ("round_01/pool",))
+    assert run_query(store, "select count(*) from searches where round = 1").item() == 2
 
 
 def test_a_manifest_tells_the_settings_that_were_read_and_whether_the_code_was_committed(
