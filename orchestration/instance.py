@@ -66,7 +66,7 @@ def settings_of(places: Places) -> dict[str, Any]:
     path = places.dagster / SETTINGS
     try:
         settings = yaml.safe_load(content_of(path)) if path.exists() else {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(path, "", f"cannot be read ({one_line(error)}); {MEND}") from error
     if not isinstance(settings, dict | None):
         raise UserError(path, "", f"expected a mapping of settings, found {type(settings).__name__}; {MEND}")
@@ -96,9 +96,13 @@ def open_folder(folder: Path, settings: str = SETTINGS) -> "dg.DagsterInstance":
     import dagster as dg
     from dagster._check import CheckError
 
+    refusals = (dg.DagsterError, CheckError, ImportError, AttributeError, TypeError, ValueError, FileNotFoundError)
+    home = str(plain(folder))
     try:
-        return dg.DagsterInstance.from_config(str(plain(folder)), settings)
-    except (dg.DagsterError, CheckError, ImportError, AttributeError) as error:
+        instance = dg.DagsterInstance.from_config(home, settings)
+        _ = instance.run_launcher, instance.run_coordinator  # made when they are first asked for
+        return instance
+    except refusals as error:
         place = folder.parent if folder.name.startswith(HIDDEN) else folder
         raise UserError(place / SETTINGS, "", f"Dagster refuses it ({one_line(error)}); {MEND}") from error
 

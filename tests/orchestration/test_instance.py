@@ -63,7 +63,14 @@ def test_a_damaged_database_is_named_with_what_to_do(made: Places, damage: bytes
     check_databases(made)
 
 
-@pytest.mark.parametrize("text", ["a: [", "- 1", "\x00", "run_monitorin: {}", "run_monitoring: {enabled: maybe}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a: [", "- 1", "\x00", "run_monitorin: {}", "run_monitoring: {enabled: maybe}", "a: 9999-99-99"),
+        *("storage: null", "concurrency: 3", "storage: {sqlite: {base_dir: /proc/nowhere}}"),
+        *("run_launcher: {module: nowhere, class: X}", "run_coordinator: {module: os, class: path}"),
+    ],
+)
 def test_settings_that_cannot_be_taken_are_named_with_what_to_do(made: Places, text: str) -> None:
     path = made.dagster / "dagster.yaml"
     before = path.read_text()
