@@ -13,8 +13,10 @@ from assets.checks import checks_of
 from assets.factory import assets_of
 from orchestration.places import Places
 from orchestration.schedules import schedule_of
+from perseid.errors import printable
 from perseid.experiment import Experiment
 
+LONGEST = 2000  # characters of a reason
 BROKEN = "BROKEN_FILES"  # in capitals: no experiment can have that name
 
 
@@ -38,7 +40,8 @@ def definitions(
 
 
 def shown(broken: Mapping[Path, str]) -> list[dg.AssetSpec]:
+    how: dict[str, Any] = {"group_name": BROKEN, "tags": {"perseid/broken": ""}}
     return [
-        dg.AssetSpec([BROKEN, path.name], description=reason, group_name=BROKEN, tags={"perseid/broken": ""})
+        dg.AssetSpec([BROKEN, printable(path.name)], description=printable(reason, LONGEST), **how)
         for path, reason in broken.items()
     ]

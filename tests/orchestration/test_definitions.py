@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration.code_location import BROKEN, definitions
+from orchestration.code_location import BROKEN, definitions, shown
 from orchestration.places import Places, all_experiments, experiment_file
 from orchestration.resources import resources
 from perseid.errors import UserError
@@ -114,3 +114,9 @@ def test_a_misspelt_experiment_is_answered_with_the_nearest_there_is() -> None:
             experiment_file(name)
     with pytest.raises(UserError, match=r"did you mean smoke\?"):
         experiment_file("smok")
+
+
+def test_a_broken_file_whose_name_cannot_be_printed_keeps_nothing_from_being_shown(tmp_path: Path) -> None:
+    spec, other = shown({tmp_path / "\udcff.yaml": "of \udcff", tmp_path / "\x1b[31m.yaml": "of \x1b[31m"})
+    assert (spec.key.path[1], spec.description) == ("\\udcff.yaml", "of \\udcff")
+    assert (other.key.path[1], other.description) == ("\\x1b[31m.yaml", "of \\x1b[31m")
