@@ -124,15 +124,18 @@ def test_a_program_that_crashes_its_process_every_time_is_no_verdict(interpreter
 
 
 def test_interpreters_that_are_killed_all_the_time_change_no_tier(sandbox: Sandbox) -> None:
-    stop = threading.Event()
+    stop, killed = threading.Event(), set()
 
     def assassin() -> None:
         while not stop.wait(0.02):
             for process in interpreters():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+                    used = process.cpu_times()
+                    if used.user + used.system >= 0.03:  # its time, not the clock's: a busy machine lets it begin, too
+                        os.kill(process.pid, signal.SIGKILL)
+                        killed.add(process.pid)
 
-    codes = [f"a = {n}\nfor i in range(30_000):\n    a += i\nprint(a)" for n in range(12)]
+    codes = [f"a = {n}\nfor i in range(60_000):\n    a += i\nprint(a)" for n in range(12)]
     expected = [
         (e.status, e.stdout, e.tier, s.needs_cpython) for e, s in sandbox.extend_many([(None, c) for c in codes])
     ]
@@ -143,6 +146,7 @@ def test_interpreters_that_are_killed_all_the_time_change_no_tier(sandbox: Sandb
     finally:
         stop.set()
         thread.join()
+    assert killed
     assert {tier for _, _, tier, _ in expected} == {"fast"}
     assert [(e.status, e.stdout, e.tier, s.needs_cpython) for e, s in found] == expected
 
@@ -201,7 +205,7 @@ def test_too_much_output_time_and_memory_cost_the_process_and_not_the_next_task(
     assert ended is not None
     assert "TimeoutError: feed time limit exceeded" in str(ended[1])
     assert outcome(interpreter, "print(1)") == ("1\n", None)
-    ended = outcome(interpreter, "a = []\nwhile True:\n    a.append('x' * 10**7)")
+    ended = outcome(interpreter, "a = ['x' * 10**10]")
     assert ended is not None
     assert "MemoryError" in str(ended[1])
     assert outcome(interpreter, "print(1)") == ("1\n", None)
