@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from orchestration.mlflow_link import DATABASE, flock_within
+from orchestration.mlflow_link import DATABASE, MAKING, flock_within
 from orchestration.places import Places
 from perseid.artifacts.addresses import plain
-from perseid.artifacts.disk import HIDDEN, content_of, replace_file
+from perseid.artifacts.disk import content_of, replace_file
 from perseid.errors import UserError
 from perseid.experiment import Experiment
 
@@ -103,7 +103,7 @@ def open_folder(folder: Path, settings: str = SETTINGS) -> "dg.DagsterInstance":
         _ = instance.run_launcher, instance.run_coordinator  # made when they are first asked for
         return instance
     except refusals as error:
-        place = folder.parent if folder.name.startswith(HIDDEN) else folder
+        place = folder.parent if folder.name.startswith(MAKING) else folder
         raise UserError(place / SETTINGS, "", f"Dagster refuses it ({one_line(error)}); {MEND}") from error
 
 
@@ -120,14 +120,14 @@ def create_instance(places: Places) -> None:
         return
     with (places.dagster / ".lock").open("w") as lock:
         flock_within(lock.fileno(), WAIT_S)
-        for leftover in places.dagster.glob(f"{HIDDEN}*"):  # made under the lock alone, so its maker is dead
+        for leftover in places.dagster.glob(f"{MAKING}*"):  # made under the lock alone, so its maker is dead
             shutil.rmtree(leftover, ignore_errors=True)
         if not all((places.dagster / name).exists() for name in DATABASES):
             _create(places)
 
 
 def _create(places: Places) -> None:
-    with tempfile.TemporaryDirectory(dir=places.dagster, prefix=HIDDEN) as made:
+    with tempfile.TemporaryDirectory(dir=places.dagster, prefix=MAKING) as made:
         replace_file(Path(made) / SETTINGS, (places.dagster / SETTINGS).read_bytes())
         _touch(Path(made))
         for name in FOLDERS:

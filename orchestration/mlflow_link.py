@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from orchestration.moved import repoint
 from orchestration.places import sqlite_uri
-from perseid.artifacts.disk import HIDDEN
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DATABASE, MISSED = "mlflow.db", "missed"
+MAKING = ".making-"  # of databases, under a lock; drafts are called otherwise, for other processes may write them
 log = logging.getLogger("perseid.tracking")
 T = TypeVar("T")
 
@@ -89,11 +89,11 @@ class Link:
         """Make the database under another name first: a kill amid its migrations would leave one that none can open."""
         from mlflow import MlflowClient
 
-        for leftover in self.folder.glob(f"{HIDDEN}*"):  # made under the lock alone, so its maker is dead
+        for leftover in self.folder.glob(f"{MAKING}*"):  # made under the lock alone, so its maker is dead
             shutil.rmtree(leftover, ignore_errors=True)
         if self.database.exists():
             return
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=HIDDEN) as folder:
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=MAKING) as folder:
             made = Path(folder) / DATABASE
             MlflowClient(sqlite_uri(made), sqlite_uri(made)).search_experiments()
             made.rename(self.database)
