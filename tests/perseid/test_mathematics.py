@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,15 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 
+def open_pipes() -> set[str]:
+    """Pipes and sockets of this process, as the kernel names them."""
+    links = set()
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the listing's own is gone by now
+            links.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return {link for link in links if link.startswith(("pipe:", "socket:"))}
+
+
 @pytest.fixture(autouse=True)
 def _nothing_is_remembered() -> None:
     mathematics._verdict.cache_clear()
@@ -25,11 +35,11 @@ def _nothing_is_remembered() -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _nothing_is_left() -> Iterator[None]:
-    before = len(os.listdir("/proc/self/fd"))
+    before, pipes = set(psutil.Process().children()), open_pipes()
     yield
     mathematics._comparer.close()
-    assert psutil.Process().children() == []
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert set(psutil.Process().children()) <= before
+    assert open_pipes() <= pipes
 
 
 @pytest.mark.parametrize(
