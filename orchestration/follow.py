@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from assets.freshness import Unit, survey, units
 from assets.gate import is_settled, settle
-from assets.graph import Graph, unroll
+from assets.graph import Graph, artifacts_of, unroll
 from assets.registry import catch_up as tracking_caught_up
 from assets.tracking import Tracking
 from orchestration.places import Places
@@ -113,11 +113,6 @@ def forget(places: Places, experiment: str) -> None:
     path = _file(places, experiment)
     with writing(path):
         path.unlink(missing_ok=True)
-
-
-def artifacts_of(graph: Graph) -> Iterator[str]:
-    for node in graph.values():
-        yield from node.artifacts
 
 
 def _file(places: Places, experiment: str) -> Path:
