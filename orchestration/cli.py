@@ -30,7 +30,7 @@ FAILURES = {"EngineFailure", "SandboxFailure"}  # of what serves a search; the u
 TABLE_WIDTH, MESSAGE = 110, 4000  # characters
 
 app = typer.Typer(
-    name="python -m orchestration",
+    name="perseid",
     help="Evolve language models from their own verified work: run experiments, look at them, trace what made what.",
     no_args_is_help=True,
     add_completion=False,
@@ -171,7 +171,7 @@ def new(
     from orchestration.template import write
 
     path = write(name, folder)
-    typer.echo(f"{path}\nRun it with: python -m orchestration evolve {path if folder else name}")
+    typer.echo(f"{path}\nRun it with: perseid evolve {path if folder else name}")
 
 
 @app.command()

@@ -196,8 +196,8 @@ def is_fresh(champion: gate.Holder, state: State) -> bool:
 def next_commands(name: str, last: int) -> list[str]:
     return [
         "make ui      # every run, plot and table; materialise more",
-        f"python -m orchestration query solved_by_round_and_family --experiment {name}",
-        f"python -m orchestration lineage {name}/round_{last:02d}/policy",
+        f"perseid query solved_by_round_and_family --experiment {name}",
+        f"perseid lineage {name}/round_{last:02d}/policy",
     ]
 
 
