@@ -29,6 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Places:
     return Places.of(root)
 
 
+@pytest.mark.slow
 def test_databases_that_processes_make_at_once_are_whole_and_have_one_revision(made: Places) -> None:
     for name in DATABASES:
         with closing(sqlite3.connect(made.dagster / name)) as connection:

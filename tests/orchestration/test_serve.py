@@ -158,6 +158,7 @@ def test_a_run_that_a_dead_process_left_is_failed_soon_after_the_start(tmp_path:
             assert eventually(lambda: instance.get_run_by_id(run.run_id).status == FAILED, 60)  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_still_starting_ends_without_a_trace() -> None:
     starting = subprocess.Popen(
         [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"],

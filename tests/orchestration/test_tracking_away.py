@@ -84,6 +84,7 @@ def of_another_schema(folder: Path) -> Iterator[None]:
         connection.execute("update alembic_version set version_num = ?", (before,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("away", [locked, damaged, of_another_schema])
 def test_an_attempt_while_the_store_is_away_is_written_later_as_if_it_had_not_been(
     folder: Path, caplog: pytest.LogCaptureFixture, away: object
@@ -125,6 +126,7 @@ def test_a_store_that_goes_away_amid_an_attempt_leaves_one_run(folder: Path) -> 
     assert tracking.missed() == []
 
 
+@pytest.mark.slow
 def test_a_record_that_is_refused_holds_up_no_other(folder: Path) -> None:
     tracking = tracking_in(folder)
     with locked(folder):
@@ -169,6 +171,7 @@ def test_a_deleted_experiment_run_model_alias_and_a_renamed_experiment_are_mende
     assert aliases(client) == {"round-01": "1", "champion": "1"}
 
 
+@pytest.mark.slow
 def test_runs_of_dead_attempts_are_ended_and_those_of_the_living_are_not(folder: Path) -> None:
     tracking, client = tracking_in(folder), client_of(folder)
     code = (

@@ -382,6 +382,7 @@ def die_at_event(count: int) -> None:
     sys.addaudithook(hook)
 
 
+@pytest.mark.slow
 def test_a_process_killed_before_any_of_its_file_operations_leaves_no_half_artifact(store: Store) -> None:
     first = published(store)
     table = (store.place(KEY) / first.version / "training.parquet").read_bytes()

@@ -42,6 +42,7 @@ def test_endpoints_that_do_not_answer_are_each_named() -> None:
     assert [url in str(error.value) for url in (first, second)] == [True, True]
 
 
+@pytest.mark.slow
 def test_a_listener_that_says_nothing_is_waited_for_no_longer_than_seconds() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as mute,

@@ -153,6 +153,7 @@ def test_when_all_stay_down_the_failure_names_each_and_why(folder: Path, servers
     )
 
 
+@pytest.mark.slow
 def test_a_server_that_answers_probes_but_no_request_is_asked_ever_more_rarely(
     folder: Path, server: FakeServer
 ) -> None:

@@ -201,6 +201,7 @@ def test_a_typical_program_imports_nothing_new_in_its_child() -> None:
         assert sandbox.run(code).stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_what_programs_draw_at_random_is_the_same_every_time() -> None:
     code = "import random, numpy\nprint(random.random(), numpy.random.rand(), hash('x'))"
     with Sandbox(tier="cpython", workers=2) as sandbox:

@@ -86,6 +86,7 @@ def test_a_package_that_is_not_installed_is_named() -> None:
         sandbox.run("import no_such_package")
 
 
+@pytest.mark.slow
 def test_a_child_inherits_no_object_that_a_grading_or_an_earlier_program_made() -> None:
     attack = (RUN.parent / "attacks" / "secrets_what_lives.py.txt").read_text()
     with Sandbox(tier="cpython") as sandbox:

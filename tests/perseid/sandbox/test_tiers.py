@@ -138,6 +138,7 @@ def test_the_host_reads_hostile_texts_in_one_go(part: str) -> None:
         alike((text,))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(codes=st.lists(expressions.programs, min_size=30, max_size=30))
 def test_what_the_fast_tier_answers_cpython_answers_too(sandbox: Sandbox, codes: list[str]) -> None:

@@ -97,7 +97,7 @@ def test_memory_does_not_grow_with_the_trees_that_are_done(toy: Any, num_trees: 
         sizes.append(len(tree.nodes))
         if len(sizes) % (num_trees // 20) == 0:
             gc.collect()
-            alive.append(sum(isinstance(thing, Node) for thing in gc.get_objects()))
+            alive.append(sum(type(thing) is Node for thing in gc.get_objects()))
 
     services = replace(toy.late(num_trees), live_trees=8)
     settings = Search(candidates=2, rollouts=2, max_depth=3)
