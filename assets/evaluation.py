@@ -9,7 +9,7 @@ from assets import plots
 from assets.gate import judged as after
 from assets.ppm import scorer_of
 from assets.problems import problems_of
-from assets.trajectories import grader_of
+from assets.trajectories import judge_of
 from assets.work import Made, Work
 from perseid import evaluate
 from perseid.measure import Evidence, measure
@@ -25,8 +25,8 @@ SHOWN = ("greedy_pass@1", "greedy_delta_previous", "greedy_delta_control")
 def make(work: Work) -> Made:
     e, problems = work.settings, work.every("problems")
     with work.machines.sandbox() as sandbox:
-        grader = grader_of(work.read("problems", "gold"))
-        by = evaluate.Examiner(work.method, e.evaluation, e.seed, AsyncSandbox(sandbox), grader)
+        judge = judge_of(problems, work.read("problems", "gold"))
+        by = evaluate.Examiner(work.method, e.evaluation, e.seed, AsyncSandbox(sandbox), judge)
         answers = answered(work, problems, by)
         sound = None
         if work.round:

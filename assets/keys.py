@@ -4,11 +4,12 @@ A stage names those that it `uses`, and they are hashed into its code version.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from perseid import grading
 from perseid.experiment import Experiment
+from perseid.graders import BUILT_IN
 from perseid.methods import method_named
 from perseid.methods.rstar_math import MARKS
 from perseid.problems import families_version, toolbox_version
@@ -22,12 +23,18 @@ def prompts_key(experiment: Experiment) -> str:
     return hashlib.sha256("\0".join(shown).encode()).hexdigest()[:16]
 
 
+def graders_key(experiment: Experiment) -> str:
+    """16 hex digits of each grader that the experiment's problems need."""
+    used = {kind: BUILT_IN[kind].key for kind in sorted(experiment.problems.kinds)}
+    return hashlib.sha256(json.dumps(used).encode()).hexdigest()[:16]
+
+
 OWNERS: Final[Mapping[str, Callable[[Experiment], str]]] = {
     "method": lambda e: method_named(e.method).key,
     "sampling": lambda e: method_named("rejection").key,  # of plain answers and greedy ones
     "prompts": prompts_key,
     "kernel": lambda e: kernel.VERSION,
-    "grader": lambda e: str(grading.VERSION),
+    "grader": graders_key,
     "sandbox": lambda e: sandbox.VERSION,
     "toolbox": lambda e: toolbox_version(),
     "families": lambda e: families_version(),

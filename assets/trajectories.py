@@ -13,7 +13,7 @@ from assets.journals import journals_of
 from assets.ppm import scorer_of
 from assets.problems import problems_of
 from assets.work import Made, Report, Work
-from perseid.grading import Grader
+from perseid.graders import Judge
 from perseid.problems import Gold, Problem
 from perseid.sandbox import AsyncSandbox
 from perseid.search import Services, Update, drive
@@ -30,9 +30,9 @@ def make(work: Work) -> Made:
     scorer = scorer_of(work, work.round - 1) if search.ppm and work.round > 1 else None
     policy = work.model("policy", work.round - 1)
     with work.machines.engine(policy, e.engine) as engine, work.machines.sandbox() as sandbox:
-        grader = grader_of(work.read("pool", "gold"))
+        judge = judge_of(problems, work.read("pool", "gold"))
         runner, live = AsyncSandbox(sandbox), e.engine.live_trees
-        services = Services(engine, scorer, runner, grader, live)
+        services = Services(engine, scorer, runner, judge, live)
         settings, rows = search.model_copy(update={"ppm": scorer is not None}), Rows()
         counts = Counts(work)
         drive(pool, work.method, settings, e.seed, services, rows.add, journals_of(work), counts)
@@ -46,8 +46,8 @@ def pool_of(problems: pl.DataFrame, shard: int, shards: int) -> list[Problem]:
     return problems_of(problems.sort("problem_id").gather_every(shards, shard))
 
 
-def grader_of(gold: pl.DataFrame) -> Grader:
-    return Grader(Gold(**row) for row in gold.iter_rows(named=True))
+def judge_of(problems: pl.DataFrame, gold: pl.DataFrame) -> Judge:
+    return Judge(problems_of(problems), (Gold(**row) for row in gold.iter_rows(named=True)))
 
 
 @dataclass

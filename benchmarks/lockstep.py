@@ -68,4 +68,5 @@ async def _answered(
         scores = iter(await services.scorer.score([p for r in wave.values() for p in r.prefixes]))
         return {index: [next(scores) for _ in r.prefixes] for index, r in wave.items()}
     assert services.grader is not None
-    return {index: services.grader.grade(problems[index].problem_id, r.answers) for index, r in wave.items()}
+    grade = services.grader.grade
+    return {index: await grade(problems[index].problem_id, r.answers) for index, r in wave.items()}

@@ -15,7 +15,7 @@ import polars as pl
 
 from assets.graph import shard_names
 from assets.problems import problems_of
-from assets.trajectories import grader_of
+from assets.trajectories import judge_of
 from models.engines.transformers import TransformersEngine
 from perseid.artifacts import Store
 from perseid.experiment import Experiment, load_experiment
@@ -33,8 +33,8 @@ def compare(experiment: Experiment, store: Store, number: int, sandbox: Sandbox)
     searches = pl.concat(shards).sort("problem_id")
     problems = store.read(f"{name}/pool", "problems").join(searches, on="problem_id", how="semi")
     folder = store.folder(f"{experiment.name}/round_{number - 1:02d}/policy", "model")
-    grader = grader_of(store.read(f"{name}/pool", "gold"))
-    services = Services(TransformersEngine(folder, experiment.engine), None, AsyncSandbox(sandbox), grader)
+    judge = judge_of(problems, store.read(f"{name}/pool", "gold"))
+    services = Services(TransformersEngine(folder, experiment.engine), None, AsyncSandbox(sandbox), judge)
     settings = experiment.at(number).search.model_copy(update={"ppm": False})
     budgets = dict(searches.select("problem_id", "tokens").iter_rows())
     asked = problems_of(problems.sort("problem_id"))

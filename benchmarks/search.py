@@ -30,7 +30,7 @@ from benchmarks.virtual import FixedLatencyEngine, FixedLatencyRunner, run_virtu
 from models.engines.scripted import ScriptedEngine
 from perseid.engine import Engine
 from perseid.experiment import Search
-from perseid.grading import Grader
+from perseid.graders import Judge
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, METHOD
 from perseid.problems import Gold, Problem
 from perseid.search import Services, Tree
@@ -51,8 +51,8 @@ def problems(count: int) -> list[Problem]:
 
 
 def services(engine: Engine, asked: Sequence[Problem], program_s: float, live_trees: int = 4096) -> Services:
-    grader = Grader(Gold(problem.problem_id, "7", "number") for problem in asked)
-    return Services(engine, None, FixedLatencyRunner(program_s=program_s), grader, live_trees=live_trees)
+    judge = Judge(asked, [Gold(problem.problem_id, "7", "number") for problem in asked])
+    return Services(engine, None, FixedLatencyRunner(program_s=program_s), judge, live_trees=live_trees)
 
 
 @dataclass

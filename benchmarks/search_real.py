@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assets.trajectories import grader_of, pool_of
+from assets.trajectories import judge_of, pool_of
 from benchmarks.search import Sizes, TimedJournal, report
 from models.engines import opened
 from perseid import experiment
 from perseid.artifacts import Store
 from perseid.engine import Completion, Engine, Generate, Sampling
 from perseid.experiment import Experiment, Search, load_experiment
-from perseid.grading import Grader
+from perseid.graders import Judge
 from perseid.methods.rstar_math import METHOD, RStarMath
 from perseid.problems import Gold, Problem, toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
@@ -84,7 +84,7 @@ class Task:
     method: Method
     settings: Search
     problems: Sequence[Problem]
-    grader: Grader
+    judge: Judge
 
 
 def real(given: argparse.Namespace) -> None:
@@ -96,7 +96,7 @@ def real(given: argparse.Namespace) -> None:
     if importlib.util.find_spec("vllm") is not None:
         many, few = (8, 8) if given.quick else (280, 96)
         continuous = experiment.Vllm(batch=128, threads=task.engine.threads)
-        token_ratio(Task(task.model, task.folder, continuous, METHOD, task.settings, task.problems[:many], task.grader))
+        token_ratio(Task(task.model, task.folder, continuous, METHOD, task.settings, task.problems[:many], task.judge))
         if given.smollm is not None:
             token_ratio(smollm(given.smollm, continuous, few))
     for name, root in (("before", given.before), ("after", given.root)):
@@ -107,10 +107,10 @@ def real(given: argparse.Namespace) -> None:
 def quickstart(loaded: Experiment, store: Store) -> Task:
     """A round's search as the experiment has it."""
     folder = store.folder(f"{loaded.name}/round_{ROUND - 1:02d}/policy", "model")
-    pool = pool_of(store.read(f"{loaded.name}/round_{ROUND:02d}/pool", "problems"), 0, 1)
+    asked = store.read(f"{loaded.name}/round_{ROUND:02d}/pool", "problems")
     settings = loaded.at(ROUND).search.model_copy(update={"ppm": False})
-    grader = grader_of(store.read(f"{loaded.name}/round_{ROUND:02d}/pool", "gold"))
-    return Task(loaded.name, folder, loaded.engine, METHOD, settings, pool, grader)
+    judge = judge_of(asked, store.read(f"{loaded.name}/round_{ROUND:02d}/pool", "gold"))
+    return Task(loaded.name, folder, loaded.engine, METHOD, settings, pool_of(asked, 0, 1), judge)
 
 
 def smollm(folder: Path, engine: experiment.Engine, count: int) -> Task:
@@ -120,7 +120,7 @@ def smollm(folder: Path, engine: experiment.Engine, count: int) -> Task:
     ]
     gold = [Gold(f"sum-{i}", str((i + 2) * (i + 5) + i), "number") for i in range(count)]
     settings = Search(candidates=4, rollouts=4, max_depth=4, max_step_tokens=24, temperature=0.8)
-    return Task("SmolLM2-135M", folder, engine, Lines(), settings, asked, Grader(gold))
+    return Task("SmolLM2-135M", folder, engine, Lines(), settings, asked, Judge(asked, gold))
 
 
 @contextlib.contextmanager
@@ -148,7 +148,7 @@ def searched(task: Task, engine: Engine, journals: Path | None = None) -> tuple[
     """The trees and wall seconds."""
     sizes = Trees()
     with Sandbox(workers=2, prelude=toolbox_source()) as sandbox:
-        services = Services(engine, None, AsyncSandbox(sandbox), task.grader)
+        services = Services(engine, None, AsyncSandbox(sandbox), task.judge)
         started = time.perf_counter()
         drive(task.problems, task.method, task.settings, 0, services, sizes, journals)
         return sizes, time.perf_counter() - started

@@ -1,29 +1,42 @@
 """Answers to the fixed held-out problems: greedy, k samples, a small search, and sampling at the search's tokens.
 
 Every way of answering runs on the search kernel without grading, so nothing that answers can see gold; only afterwards
-does the grader say which answers are right. Every question that is asked has its rows, whatever came of it: one that
+does the judge say which answers are right. Every question that is asked has its rows, whatever came of it: one that
 the engine refuses (it is longer than the context) is not answered, and so is not answered right. What the rows prove
 is `perseid.measure`. Not covered: the policy has seen each family's kind of question, only the questions are new;
 what parts of the held-out set are further away is reported apart (`part`).
 """
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import polars as pl
 
 from perseid import experiment, tables
 from perseid.engine import Engine, Scorer
-from perseid.grading import Grader
+from perseid.graders import BUILT_IN, Grader, Judge, Verdict
 from perseid.methods.rejection import Rejection
 from perseid.methods.rstar_math import END_OF_STEP
-from perseid.problems import Problem, fresh_instances
+from perseid.problems import Gold, Problem, fresh_instances
 from perseid.sandbox import Execution, State
 from perseid.search import Method, SandboxFailure, Services, Tree, picked, run_searches
-from perseid.search.services import Judge, Runner
+from perseid.search.services import Runner
 
-Row = tuple[Any, ...]  # of the table `evaluations`
+
+class Given(NamedTuple):
+    """What came of asking a policy: a row of `evaluations` but for the verdict."""
+
+    problem_id: str
+    arm: str
+    decoding: str
+    sample: int
+    status: str
+    answer: str | None
+    tokens: int
+    ppm: float | None
 
 
 class Reruns(Protocol):
@@ -40,7 +53,7 @@ class Examiner:
     settings: experiment.Evaluation
     seed: int
     sandbox: Runner
-    grader: Judge
+    judge: Judge
 
 
 def greedy(problems: Sequence[Problem], engine: Engine, arm: str, by: Examiner) -> pl.DataFrame:
@@ -64,12 +77,12 @@ def against_sampling(problems: Sequence[Problem], engine: Engine, scorer: Scorer
         ppm=scorer is not None,
     )
     trees = run_searches(some, by.method, settings, by.seed, Services(engine, scorer, by.sandbox, None))
-    rows = [_searched(by, tree, "mcts") for tree in trees]
-    rows += [_searched(by, tree, "matched") for tree in trees if not tree.tokens]
+    given = [_searched(by, tree, "mcts") for tree in trees]
+    given += [_searched(by, tree, "matched") for tree in trees if not tree.tokens]
     budgets = {tree.problem_id: tree.tokens for tree in trees if tree.tokens}
     asked, flat = [p for p in some if p.problem_id in budgets], _flat(by, by.settings.samples)
     sampled = _answers(asked, Rejection(budgets=budgets), flat, engine, scorer, by, ("policy", "matched"))
-    return in_order(tables.frame("evaluations", rows), sampled)
+    return in_order(_judged(given, by.judge), sampled)
 
 
 def in_order(*found: pl.DataFrame) -> pl.DataFrame:
@@ -99,31 +112,44 @@ def _answers(
 ) -> pl.DataFrame:
     settings = settings.model_copy(update={"ppm": scorer is not None})
     trees = run_searches(problems, method, settings, by.seed, Services(engine, scorer, by.sandbox, None))
-    return tables.frame("evaluations", (row for tree in trees for row in _drawn(by, tree, kind)))
+    return _judged([given for tree in trees for given in _drawn(tree, kind)], by.judge)
 
 
-def _drawn(by: Examiner, tree: Tree, kind: tuple[str, str]) -> Iterator[Row]:
+def _drawn(tree: Tree, kind: tuple[str, str]) -> Iterator[Given]:
     """A row a sample, those included that the engine would not draw; one at least, for the question was asked."""
     children = tree.root.children
     for number, node in enumerate(children):
         status = "no_answer" if node.answer is None else "answer"
-        yield _row(by, tree.problem_id, kind, (number, status, node.answer, node.tokens, node.stats.prior))
+        yield Given(tree.problem_id, *kind, number, status, node.answer, node.tokens, node.stats.prior)
     for number in range(len(children), len(children) + max(tree.refused, not children)):
-        yield _row(by, tree.problem_id, kind, (number, "refused", None, 0, None))
+        yield Given(tree.problem_id, *kind, number, "refused", None, 0, None)
 
 
-def _searched(by: Examiner, tree: Tree, decoding: str) -> Row:
+def _searched(by: Examiner, tree: Tree, decoding: str) -> Given:
     answer = picked(tree, by.method)
     status = "answer" if answer is not None else "refused" if tree.ended == "refused" else "no_answer"
-    return _row(by, tree.problem_id, ("policy", decoding), (0, status, answer, tree.tokens, None))
+    return Given(tree.problem_id, "policy", decoding, 0, status, answer, tree.tokens, None)
 
 
-def _row(
-    by: Examiner, problem_id: str, kind: tuple[str, str], found: tuple[int, str, str | None, int, float | None]
-) -> Row:
-    number, status, answer, tokens, ppm = found
-    correct = by.grader.grade(problem_id, [answer])[0] if answer is not None else False
-    return (problem_id, *kind, number, status, answer, correct, tokens, ppm)
+def _judged(given: Sequence[Given], judge: Judge) -> pl.DataFrame:
+    """Rows of `evaluations`. What is no answer is not right."""
+    verdicts = asyncio.run(_verdicts([(each.problem_id, each.answer) for each in given], judge))
+    rows = (
+        (*each[: Given._fields.index("tokens")], verdict, each.tokens, each.ppm)
+        for each, verdict in zip(given, verdicts, strict=True)
+    )
+    return tables.frame("evaluations", rows)
+
+
+async def _verdicts(given: Sequence[tuple[str, str | None]], judge: Judge) -> list[Verdict]:
+    """A verdict an answer, each problem's answers asked together; False for what is none."""
+    answers: dict[str, list[str]] = defaultdict(list)
+    for problem_id, answer in given:
+        if answer is not None:
+            answers[problem_id].append(answer)
+    graded = await asyncio.gather(*(judge.grade(problem_id, texts) for problem_id, texts in answers.items()))
+    found = {problem_id: iter(verdicts) for problem_id, verdicts in zip(answers, graded, strict=True)}
+    return [False if answer is None else next(found[problem_id]) for problem_id, answer in given]
 
 
 def soundness(
@@ -133,6 +159,7 @@ def soundness(
     sandbox: Reruns,
     settings: experiment.Evaluation,
     seed: int,
+    graders: Mapping[str, Grader] = BUILT_IN,
 ) -> pl.DataFrame:
     """Every verified program re-run on fresh instances of its question: the table `soundness`.
 
@@ -144,19 +171,28 @@ def soundness(
     wanted = verified["problem_id"].unique()
     fresh = {p: fresh_instances(asked[p], settings.fresh_instances, seed, questions) for p in wanted}
     rows = verified.select("trajectory_id", "problem_id", "response").rows()
-    runs = [(name, method.setup(p.question), gold, text) for name, asks, text in rows for p, gold in fresh[asks]]
-    executed = sandbox.extend_many([_last_step(setup, text, method) for _, setup, _, text in runs])
+    runs = [(name, problem, text) for name, asks, text in rows for problem, _ in fresh[asks]]
+    executed = sandbox.extend_many([_last_step(method.setup(p.question), text, method) for _, p, text in runs])
+    given = [(p.problem_id, _printed(found)) for (_, p, _), (found, _) in zip(runs, executed, strict=True)]
+    judge = Judge(*_apart(one for found in fresh.values() for one in found), graders)
     counts = {name: {"fresh": 0, "right": 0, "untold": 0} for name, _, _ in rows}
-    for (name, _, gold, _), (execution, _) in zip(runs, executed, strict=True):
-        if execution.status == "sandbox_error":
-            raise SandboxFailure(f"the sandbox failed: {execution.error}")
-        printed = execution.stdout.strip()
-        answered = execution.status == "ok" and bool(printed)
-        verdict = Grader([gold]).grade(gold.problem_id, [printed])[0] if answered else False
+    for (name, _, _), verdict in zip(runs, asyncio.run(_verdicts(given, judge)), strict=True):
         counts[name]["fresh"] += 1
         counts[name]["right"] += verdict is True
         counts[name]["untold"] += verdict is None
     return tables.frame("soundness", ((name, *count.values()) for name, count in counts.items()))
+
+
+def _apart(known: Iterable[tuple[Problem, Gold]]) -> tuple[list[Problem], list[Gold]]:
+    pairs = list(known)
+    return [problem for problem, _ in pairs], [gold for _, gold in pairs]
+
+
+def _printed(execution: Execution) -> str | None:
+    """What a program answers; None where it does not. Raises `SandboxFailure` when the sandbox failed."""
+    if execution.status == "sandbox_error":
+        raise SandboxFailure(f"the sandbox failed: {execution.error}")
+    return execution.stdout.strip() or None if execution.status == "ok" else None
 
 
 def _last_step(setup: str, response: str, method: Method) -> tuple[State, str]:

@@ -1,11 +1,11 @@
-"""What search may see of a problem, and, apart from it, what only the grader may see."""
+"""What search may see of a problem, and, apart from it, what only graders may see."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Split = Literal["demonstration", "pool", "held_out"]
 Part = Literal["seen", "new_wording", "new_composition"]
-AnswerKind = Literal["number", "decimal", "fraction", "text", "math"]  # how an answer is compared: `perseid.grading`
+AnswerKind = Literal["number", "decimal", "fraction", "text", "math"]  # how an answer is compared: `perseid.graders`
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Gold:
-    """The answer to one problem, and how others are compared with it: reachable from `perseid.grading.Grader` alone."""
+    """The answer to one problem, and how others are compared with it: reachable from `perseid.graders` alone."""
 
     problem_id: str
     answer: str

@@ -40,6 +40,13 @@ class Problems(Section):
     held_out_composed: Count = 3
     held_out_compositions: Count = 5  # of (family, composition) pairs that no other split asks
 
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Kinds of answers that the problems have."""
+        composed = (*self.demonstrated_compositions, *self.undemonstrated_compositions)
+        asked = [FAMILIES[name].kind for name in (*self.demonstrated, *self.undemonstrated)]
+        return frozenset([*asked, *(COMPOSITIONS[name].kind for name in composed)])
+
     @model_validator(mode="after")
     def _names_are_known_and_stand_once(self) -> "Problems":
         _known_once(self, ("demonstrated", "undemonstrated"), FAMILIES)

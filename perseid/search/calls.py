@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from types import TracebackType
 from typing import TypeVar
 
 from perseid.engine import Generate
@@ -20,20 +17,11 @@ T = TypeVar("T")
 
 
 class Calls:
-    """A context manager; each call is a coroutine. Trees are handed in with requests of the call's kind."""
+    """Each call is a coroutine. Trees are handed in with requests of the call's kind."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self.executions = Executions(services.sandbox, States(services.state_bytes))
-        self._grading = ThreadPoolExecutor(1, thread_name_prefix="perseid-grader")
-
-    def __enter__(self) -> Calls:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._grading.shutdown(wait=True)
 
     async def propose(self, trees: Sequence[Live]) -> list[Answers]:
         """One call of the engine."""
@@ -53,12 +41,8 @@ class Calls:
         return [await self.executions.answer(live.index, request)]
 
     async def grade(self, live: Live, request: Grade) -> list[Answers]:
-        """On a thread: to compare LaTeX takes long."""
         assert self._services.grader is not None
-        grade = self._services.grader.grade
-        loop = asyncio.get_running_loop()
-        verdicts = await loop.run_in_executor(self._grading, grade, live.problem.problem_id, request.answers)
-        return [list(verdicts)]
+        return [await self._services.grader.grade(live.problem.problem_id, request.answers)]
 
 
 def _split(flat: Sequence[T], sizes: Sequence[int]) -> list[list[T]]:

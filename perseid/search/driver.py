@@ -144,6 +144,7 @@ class _Driver:
     ) -> None:
         self._waiting = map(ask, range(total))
         self._total, self._limit_s, self._services = total, limit_s, services
+        self._calls = Calls(services)
         self._finished, self._journal, self._progress = finished, journal, progress
         self._proposals: list[tuple[int, int, int, Live]] = []  # a heap: least advanced first
         self._scores: list[Live] = []
@@ -154,19 +155,18 @@ class _Driver:
         self._arrival = asyncio.Event()
 
     async def run(self) -> None:
-        with Calls(self._services) as self._calls:
-            try:
+        try:
+            self._admit()
+            while self._live:
+                self._send()
+                await self._arrivals()
+                self._take()
                 self._admit()
-                while self._live:
-                    self._send()
-                    await self._arrivals()
-                    self._take()
-                    self._admit()
-                    self._report()
-            finally:
-                for task in self._tasks:
-                    task.cancel()
-                await asyncio.gather(*self._tasks, return_exceptions=True)
+                self._report()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         self._report()
 
     def _admit(self) -> None:

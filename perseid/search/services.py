@@ -24,7 +24,7 @@ class Runner(Protocol):
 
 
 class Judge(Protocol):
-    """Knows the right answers and tells only whether one is right, or that it cannot. `perseid.grading.Grader` is one.
+    """Knows the right answers and tells only whether one is right, or that it cannot. `perseid.graders.Judge` is one.
 
     version: names what decides a verdict, 16 hex digits: the gold, and how answers are compared with it.
     """
@@ -32,7 +32,7 @@ class Judge(Protocol):
     @property
     def version(self) -> str: ...
 
-    def grade(self, problem_id: str, answers: Sequence[str]) -> list[bool | None]:
+    async def grade(self, problem_id: str, answers: Sequence[str]) -> list[bool | None]:
         """None: cannot tell. Never a reward, and not wrong."""
 
 

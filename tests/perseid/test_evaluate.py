@@ -10,7 +10,7 @@ from perseid import tables
 from perseid.engine import Completion, Generate
 from perseid.evaluate import Examiner, against_sampling, greedy, in_order, sample, soundness
 from perseid.experiment import Evaluation
-from perseid.grading import Grader
+from perseid.graders import Judge
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, METHOD
 from perseid.problems import Gold, Problem, toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
@@ -35,7 +35,7 @@ def by(sandbox: Sandbox) -> Examiner:
         SETTINGS,
         0,
         AsyncSandbox(sandbox),
-        Grader([Gold("lcm-1", "12", "number"), Gold("lcm-2", "35", "number")]),
+        Judge(PROBLEMS, [Gold("lcm-1", "12", "number"), Gold("lcm-2", "35", "number")]),
     )
 
 
@@ -125,8 +125,8 @@ def test_a_program_without_an_answer_is_not_right_and_not_refused(by: Examiner, 
 
 
 def test_an_answer_that_cannot_be_told_is_neither_right_nor_wrong(by: Examiner) -> None:
-    grader = Grader([Gold("lcm-1", "twelve", "number"), Gold("lcm-2", "35", "number")])
-    rows = greedy(PROBLEMS, Writer(RIGHT), "policy", replace(by, grader=grader))
+    judge = Judge(PROBLEMS, [Gold("lcm-1", "twelve", "number"), Gold("lcm-2", "35", "number")])
+    rows = greedy(PROBLEMS, Writer(RIGHT), "policy", replace(by, judge=judge))
     assert rows.select("problem_id", "status", "answer", "correct").rows() == [
         ("lcm-1", "answer", "12", None),
         ("lcm-2", "answer", "35", True),

@@ -22,7 +22,7 @@ from models.policy import bootstrap, train_policy
 from perseid.engine import Completion, EngineFailure, Generate, Sampling
 from perseid.errors import UserError
 from perseid.experiment import Base, PolicyTraining, Search, Transformers, Vllm
-from perseid.grading import Grader
+from perseid.graders import Judge
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, MARKS, METHOD
 from perseid.problems import toolbox_source
 from perseid.problems.problem import Gold, Problem
@@ -261,8 +261,8 @@ def searched(engine: object, journals: Path) -> list[Tree]:
     asked = [Problem(f"p{n:02}", "pool", 1, "gcd", "", "w", "seen", f"GCD of {n + 4}, {3 * n + 6}") for n in range(12)]
     settings = Search(candidates=4, rollouts=6, rollouts_unsolved=8, max_depth=4, max_step_tokens=16, temperature=1.3)
     with Sandbox(prelude=toolbox_source()) as sandbox:
-        grader = Grader(Gold(problem.problem_id, "none", "text") for problem in asked)
-        services = Services(engine, None, AsyncSandbox(sandbox), grader)  # type: ignore[arg-type]
+        judge = Judge(asked, [Gold(problem.problem_id, "none", "text") for problem in asked])
+        services = Services(engine, None, AsyncSandbox(sandbox), judge)  # type: ignore[arg-type]
         return run_searches(asked, METHOD, settings, 0, services, journals)
 
 

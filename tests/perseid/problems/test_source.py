@@ -10,7 +10,7 @@ import pytest
 
 from perseid.errors import UserError
 from perseid.experiment import Pool, Problems, load_experiment
-from perseid.grading import equivalent
+from perseid.graders import equivalent
 from perseid.problems import (
     Problem,
     ProblemSet,

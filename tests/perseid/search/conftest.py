@@ -12,7 +12,7 @@ import pytest
 
 from models.engines.scripted import Choices, ScriptedEngine
 from perseid.engine import Completion, Generate
-from perseid.grading import Grader
+from perseid.graders import Judge
 from perseid.problems.problem import Gold, Problem
 from perseid.sandbox import Execution, State
 from perseid.search import Services
@@ -138,7 +138,7 @@ class Toy:
             "engine": self.engine,
             "scorer": self.scorer,
             "sandbox": Interpreter(),
-            "grader": Grader(self.gold(count)),
+            "grader": Judge(self.problems(count), self.gold(count)),
         }
         return Services(**{**parts, **replaced})  # type: ignore[arg-type]
 

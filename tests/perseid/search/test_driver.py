@@ -13,7 +13,7 @@ import pytest
 from models.engines.scripted import ScriptedEngine
 from perseid.engine import Completion, EngineFailure, Generate
 from perseid.experiment import Search
-from perseid.grading import Grader
+from perseid.graders import Judge
 from perseid.methods.rstar_math import METHOD, RStarMath
 from perseid.problems import Gold
 from perseid.sandbox import AsyncSandbox, Sandbox
@@ -110,9 +110,8 @@ def test_equal_programs_after_equal_prefixes_are_run_once_and_counted(toy: Any) 
     """The same question twice: the second tree's programs are those of the first."""
     problems = [replace(problem, problem_id=name) for problem in toy.problems(1) for name in ("one", "two")]
     interpreter, updates = toy.interpreter(), list[Update]()
-    services = toy.services(
-        0, sandbox=interpreter, grader=Grader([Gold("one", "10", "number"), Gold("two", "10", "number")])
-    )
+    judge = Judge(problems, [Gold("one", "10", "number"), Gold("two", "10", "number")])
+    services = toy.services(0, sandbox=interpreter, grader=judge)
     settings = SETTINGS.model_copy(update={"rollouts_unsolved": 0})
     trees = run_searches(problems, METHOD, settings, 7, services, progress=updates.append)
     asked = sum(tree.executions for tree in trees)
@@ -305,16 +304,16 @@ def test_a_trajectory_has_the_mean_and_minimum_of_q_along_its_path(toy: Any) -> 
 class Unsure:
     """Cannot tell of odd answers."""
 
-    grader: Grader
+    judge: Judge
     version: str = "unsure"
 
-    def grade(self, problem_id: str, answers: Sequence[str]) -> list[bool | None]:
-        verdicts = zip(answers, self.grader.grade(problem_id, answers), strict=True)
+    async def grade(self, problem_id: str, answers: Sequence[str]) -> list[bool | None]:
+        verdicts = zip(answers, await self.judge.grade(problem_id, answers), strict=True)
         return [right if answer.isdigit() and int(answer) % 2 == 0 else None for answer, right in verdicts]
 
 
 def test_what_cannot_be_told_is_counted_and_stands_nowhere_as_right_or_wrong(toy: Any, tmp_path: Path) -> None:
-    unsure = Unsure(Grader(toy.gold(6)))
+    unsure = Unsure(Judge(toy.problems(6), toy.gold(6)))
     trees = run_searches(toy.problems(6), METHOD, SETTINGS, 7, toy.services(6, grader=unsure), tmp_path)
     found = {name: validate(name, frame) for name, frame in tables(trees).items()}
     answers = found["nodes"].filter(pl.col("status") == "answer")

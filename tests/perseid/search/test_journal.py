@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from perseid.errors import UserError
 from perseid.experiment import Search
-from perseid.grading import Grader
+from perseid.graders import Judge
 from perseid.methods.rstar_math import METHOD
 from perseid.search import Services, run_searches
 from perseid.search.driver import run_key
@@ -271,6 +271,7 @@ def test_all_that_decides_an_answer_is_in_the_key_of_a_run(toy: Any) -> None:
         changed = {"problems": problems, "method": METHOD, "settings": SETTINGS, "seed": 0, "services": services}
         return run_key(**{**changed, **replaced})
 
+    first, *rest = toy.gold(4)
     others = [
         key(problems=problems[:3]),
         key(problems=[replace(problems[0], question="1 2"), *problems[1:]]),
@@ -280,8 +281,8 @@ def test_all_that_decides_an_answer_is_in_the_key_of_a_run(toy: Any) -> None:
         key(services=replace(services, engine=replace(services.engine, weights="other"))),
         key(services=replace(services, scorer=replace(services.scorer, weights="other"))),
         key(services=replace(services, sandbox=replace(services.sandbox, version="other"))),
-        key(services=replace(services, grader=Grader([replace(toy.gold(4)[0], answer="11"), *toy.gold(4)[1:]]))),
-        key(services=replace(services, grader=Grader([replace(toy.gold(4)[0], kind="text"), *toy.gold(4)[1:]]))),
+        key(services=replace(services, grader=Judge(problems, [replace(first, answer="11"), *rest]))),
+        key(services=replace(services, grader=Judge(problems, [replace(first, kind="text"), *rest]))),
         key(services=replace(services, grader=None)),
     ]
     assert key() == key(services=toy.services(4))
@@ -290,7 +291,7 @@ def test_all_that_decides_an_answer_is_in_the_key_of_a_run(toy: Any) -> None:
 
 def test_gold_corrected_after_a_kill_grades_anew(toy: Any, tmp_path: Path) -> None:
     """The journal of before would say that nothing is solved."""
-    wrong = Grader(replace(gold, answer="0") for gold in toy.gold(4))
+    wrong = Judge(toy.problems(4), (replace(gold, answer="0") for gold in toy.gold(4)))
     assert not any(row[1] for row in searched(toy, tmp_path, grader=wrong)["searches"])
     assert searched(toy, tmp_path) == searched(toy, None)
 

@@ -22,7 +22,7 @@ from models.engines.transformers import TransformersEngine
 from models.policy import bootstrap, train_policy
 from perseid.engine import Completion, Engine, Generate, Sampling
 from perseid.experiment import Base, PolicyTraining, Pool, Problems, Search, Server, Transformers
-from perseid.grading import Grader
+from perseid.graders import Judge
 from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, MARKS, METHOD
 from perseid.problems import build, toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
@@ -156,8 +156,8 @@ def test_a_search_outlives_its_servers_and_no_answer_is_lost_or_invented(
     with ServerEngine(policy, settings(*servers)) as engine, Sandbox(prelude=toolbox_source(), workers=2) as sandbox:
         plan = {100: threading.Thread(target=restart), 200: threading.Thread(target=servers[1].kill)}
         recorder = Recorder(engine, plan)
-        grader = Grader(drawn.gold)
-        trees = run_searches(problems, METHOD, search, 0, Services(recorder, None, AsyncSandbox(sandbox), grader))
+        judge = Judge(drawn.problems, drawn.gold)
+        trees = run_searches(problems, METHOD, search, 0, Services(recorder, None, AsyncSandbox(sandbox), judge))
         again = asyncio.run(engine.generate(recorder.asked))
     assert [f"{server.url} is down" in caplog.text for server in servers] == [True, True]
     assert [tree.problem_id for tree in trees] == [problem.problem_id for problem in problems]

@@ -12,10 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from perseid import mathematics
-from perseid.grading import equivalent
+from perseid.graders import equivalent, latex
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.slow
 
 
@@ -30,14 +29,14 @@ def open_pipes() -> set[str]:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_remembered() -> None:
-    mathematics._verdict.cache_clear()
+    latex._verdict.cache_clear()
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _nothing_is_left() -> Iterator[None]:
     before, pipes = set(psutil.Process().children()), open_pipes()
     yield
-    mathematics._comparer.close()
+    latex._comparer.close()
     assert set(psutil.Process().children()) <= before
     assert open_pipes() <= pipes
 
@@ -83,29 +82,29 @@ def test_beside_a_gold_that_cannot_be_read_nothing_can_be_told(gold: str) -> Non
 
 def test_what_takes_too_long_cannot_be_told_is_not_remembered_and_the_next_is_graded() -> None:
     assert [equivalent("$3000000!$", r"\frac{1}{2}"), equivalent(r"\sqrt{4}", "2")] == [None, True]
-    assert mathematics._verdict.cache_info().currsize == 1
+    assert latex._verdict.cache_info().currsize == 1
 
 
 def test_the_limit_is_of_the_process_s_own_seconds() -> None:
     assert equivalent(r"\sqrt{4}", "2")
-    assert mathematics._comparer._process is not None
-    process = psutil.Process(mathematics._comparer._process.pid)
+    assert latex._comparer._process is not None
+    process = psutil.Process(latex._comparer._process.pid)
     process.suspend()
-    threading.Timer(mathematics.LIMIT_CPU_S + 1.0, process.resume).start()
+    threading.Timer(latex.LIMIT_CPU_S + 1.0, process.resume).start()
     assert equivalent(r"\sqrt{9}", "3") is True
 
 
 def test_a_process_that_dies_takes_one_verdict_with_it() -> None:
     assert equivalent(r"\sqrt{4}", "2")
-    assert mathematics._comparer._process is not None
-    mathematics._comparer._process.send_signal(signal.SIGKILL)
-    mathematics._comparer._process.wait()
+    assert latex._comparer._process is not None
+    latex._comparer._process.send_signal(signal.SIGKILL)
+    latex._comparer._process.wait()
     assert [equivalent(r"\sqrt{9}", "3"), equivalent(r"\sqrt{9}", "3")] == [None, True]
 
 
 def test_a_process_that_takes_too_much_memory_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     assert equivalent(r"\sqrt{4}", "2")
-    monkeypatch.setattr(mathematics, "LIMIT_BYTES", 1024**2)
+    monkeypatch.setattr(latex, "LIMIT_BYTES", 1024**2)
     assert equivalent("$3000000!$", r"\frac{1}{2}") is None
     monkeypatch.undo()
     assert equivalent(r"\sqrt{9}", "3") is True
@@ -127,7 +126,7 @@ def test_a_fork_asks_a_process_of_its_own() -> None:
     child = os.fork()
     if child == 0:
         right = equivalent(r"\sqrt{16}", "4") is True
-        mathematics._comparer.close()
+        latex._comparer.close()
         os._exit(0 if right else 1)
     assert equivalent(r"\sqrt{9}", "3") is True
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -135,7 +134,7 @@ def test_a_fork_asks_a_process_of_its_own() -> None:
 
 SCRIPT = r"""
 print("once")
-from perseid.grading import equivalent
+from perseid.graders import equivalent
 print(equivalent(r"$\frac{1}{2}$", "0.5"), flush=True)
 """
 

@@ -1,10 +1,13 @@
+import asyncio
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from perseid.errors import UserError
-from perseid.grading import MAX_LENGTH, Grader, equivalent, number
-from perseid.problems import AnswerKind, Gold
+from perseid.graders import BUILT_IN, Judge, equivalent
+from perseid.graders.numbers import MAX_LENGTH, number
+from perseid.problems import AnswerKind, Gold, Problem
 
 LONG = "9" * MAX_LENGTH
 
@@ -128,27 +131,36 @@ def test_numbers_are_exact_and_bounded() -> None:
     assert [number(text) for text in ("1e9", "inf", "1_000", LONG + "9", "--1", "1/2/3")] == [None] * 6
 
 
+def judge(*gold: Gold) -> Judge:
+    return Judge([Problem(each.problem_id, "pool", 1, "toy", "", "w", "seen", "?") for each in gold], gold)
+
+
 def test_grading_is_by_problem_and_in_order() -> None:
-    grader = Grader([Gold("p", "2", "number"), Gold("r", "x", "text"), Gold("s", "x", "number")])
-    assert grader.grade("p", ["2", "3", "2.0", "x"]) == [True, False, True, False]
-    assert grader.grade("s", ["x", "3"]) == [None, None]
-    assert grader.grade("r", []) == []
+    several = judge(Gold("p", "2", "number"), Gold("r", "x", "text"), Gold("s", "x", "number"), Gold("t", "1", "math"))
+    assert asyncio.run(several.grade("p", ["2", "3", "2.0", "x"])) == [True, False, True, False]
+    assert asyncio.run(several.grade("s", ["x", "3"])) == [None, None]
+    assert asyncio.run(several.grade("t", ["1.0", "", "2"])) == [True, False, False]
+    assert asyncio.run(several.grade("r", [])) == []
 
 
 def test_a_problem_without_gold_is_named() -> None:
     with pytest.raises(UserError, match="gold: q7: expected an answer"):
-        Grader([Gold("p", "1", "number")]).grade("q7", ["1"])
+        asyncio.run(judge(Gold("p", "1", "number")).grade("q7", ["1"]))
 
 
-def test_a_grader_does_not_tell_its_gold() -> None:
-    assert repr(Grader([Gold("p", "secret", "text")])) == "Grader(1 problems)"
+def test_a_judge_does_not_tell_its_gold() -> None:
+    assert repr(judge(Gold("p", "secret", "text"))) == "Judge(1 problems)"
 
 
-def test_a_grader_s_version_is_that_of_each_gold_with_its_kind_in_any_order() -> None:
+def test_a_judge_s_version_is_that_of_each_gold_with_its_kind_and_grader_in_any_order() -> None:
     one, two = Gold("p", "1", "number"), Gold("q", "2", "number")
-    version = Grader([one, two]).version
+    version = judge(one, two).version
     assert len(version) == 16
     assert int(version, 16) >= 0
-    assert Grader([two, one]).version == version
+    assert judge(two, one).version == version
     others = [[one], [one, Gold("q", "3", "number")], [one, Gold("q", "2", "text")], [one, Gold("r", "2", "number")]]
-    assert len({version, *(Grader(gold).version for gold in others)}) == 5
+    raised = {**BUILT_IN, "number": replace(BUILT_IN["number"], key="next")}
+    unused = {**BUILT_IN, "text": replace(BUILT_IN["text"], key="next")}
+    problems = [Problem(name, "pool", 1, "toy", "", "w", "seen", "?") for name in "pq"]
+    assert Judge(problems, [one, two], unused).version == version
+    assert len({version, Judge(problems, [one, two], raised).version, *(judge(*g).version for g in others)}) == 6

@@ -1,0 +1,7 @@
+"""Whether an answer is right: a file a kind of answer."""
+
+from perseid.graders.grader import Asked, Grader, Verdict
+from perseid.graders.judge import Judge
+from perseid.graders.kinds import BUILT_IN, equivalent
+
+__all__ = ["BUILT_IN", "Asked", "Grader", "Judge", "Verdict", "equivalent"]
