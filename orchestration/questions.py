@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import polars as pl
+from polars import selectors
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -63,12 +64,18 @@ def answer(
     found = run_query(store, sql_or_name, values, limits=bounds)
     shown = found.head(bounds.rows)
     if as_json:
-        print(json.dumps(shown.to_dicts(), indent=2, default=str))
+        print(json.dumps(finite(shown).to_dicts(), indent=2, default=str, allow_nan=False))
     else:
         console().print(framed(shown))
     if shown.height < found.height:
         Console(highlight=False, stderr=as_json).print("more rows; --limit 0 prints all")
     return None
+
+
+def finite(frame: pl.DataFrame) -> pl.DataFrame:
+    """Without numbers that JSON cannot hold: null in their place."""
+    floats = selectors.float()
+    return frame.with_columns(pl.when(floats.is_finite()).then(floats))
 
 
 def catalogue(as_json: bool) -> None:

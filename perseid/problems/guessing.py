@@ -57,7 +57,7 @@ def guessed(rows: Sequence[Row], path: str) -> Guess:
     if (name := _named(present, NAMES)) and len({str(row.get(name)) for row in rows}) == len(rows):
         columns["id"] = name
     facets = tuple(name for name in present if name.lower() in GROUPS and name not in columns.values())
-    marker = next((mark for mark in MARKERS if _share(rows, gold, lambda text, mark=mark: mark in text) >= MOST), "")
+    marker = next((mark for mark in MARKERS if _share(rows, gold, _holds(mark)) >= MOST), "")
     golds = [text.rpartition(marker)[2].strip() if marker else text for text in map(_text, _values(rows, gold))]
     kind = kind_of(golds)
     if len(options) >= 2 and kind in ("choice", "text"):
@@ -89,6 +89,10 @@ def _doubts(golds: Sequence[str], column: str, kind: str, tests: Sequence[str]) 
     if kind in ("text", "math") and longest > LONG:
         found.append(f"{column} has answers of up to {longest:,} characters: is it a worked solution (gold_after)?")
     return tuple(found)
+
+
+def _holds(marker: str) -> Callable[[str], bool]:
+    return lambda text: marker in text
 
 
 def _named(present: Sequence[str], known: Sequence[str]) -> str:

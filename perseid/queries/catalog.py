@@ -50,7 +50,8 @@ class Query:
                 raise UserError(f"query {self.name}", name, f"no such parameter; it takes {', '.join(known) or 'none'}")
         for parameter in self.parameters:
             if parameter.required and values.get(parameter.name) is None:
-                raise UserError(f"query {self.name}", parameter.name, f"needs a value: {parameter.meaning}")
+                expected = f"needs a value, --param {parameter.name}=…: {parameter.meaning}"
+                raise UserError(f"query {self.name}", parameter.name, expected)
         return {name: values.get(name, parameter.default) for name, parameter in known.items()}
 
 

@@ -31,6 +31,13 @@ def test_json_holds_all_rows_unless_a_limit_is_given(tmp_path: Path, capsys: pyt
     assert json.loads(printed(capsys, tmp_path, ENDLESS, 2, True)) == [{"n": 0}, {"n": 1}]
 
 
+def test_json_has_null_for_numbers_that_it_cannot_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sql = "select 'nan'::double as a, 'inf'::float as b, 0.5::double as c, null::double as d, 1 as e"
+    assert json.loads(printed(capsys, tmp_path, sql, None, True)) == [
+        {"a": None, "b": None, "c": 0.5, "d": None, "e": 1}
+    ]
+
+
 def test_what_a_terminal_would_obey_is_shown_and_not_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sql = "select chr(27) || '[2J' || chr(10) || chr(8238) as \"a\u001b[31m\""
     shown = printed(capsys, tmp_path, sql, None, False)

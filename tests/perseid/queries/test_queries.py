@@ -234,7 +234,10 @@ def test_a_query_that_is_not_known_names_the_nearest(store: Store) -> None:
 def test_a_parameter_that_is_not_known_or_lacking_is_named(store: Store) -> None:
     with pytest.raises(UserError, match="query q_by_depth: depth: no such parameter; it takes experiment"):
         run_query(store, "q_by_depth", {"depth": 1})
-    with pytest.raises(UserError, match="query checkpoints_of_problem: problem_id: needs a value: id of the problem"):
+    with pytest.raises(
+        UserError,
+        match="query checkpoints_of_problem: problem_id: needs a value, --param problem_id=…: id of the problem",
+    ):
         run_query(store, "checkpoints_of_problem")
 
 
