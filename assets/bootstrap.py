@@ -7,7 +7,7 @@ from assets.policy import demonstrated, record
 from assets.registry import registered as after
 from assets.training import attempt_at
 from assets.work import Made, Work
-from perseid.methods.rstar_math import MARKS
+from perseid.formats.tools import MARKS
 
 __all__ = ["VERSION", "after", "make"]
 

@@ -31,7 +31,7 @@ def make(work: Work) -> Made:
         sound = None
         if work.round:
             verified = work.read("verified", "verified")
-            sound = evaluate.soundness(verified, problems_of(problems), by.method, sandbox, e.evaluation, e.seed)
+            sound = evaluate.soundness(verified, problems_of(problems), work.format, sandbox, e.evaluation, e.seed)
             work.table("soundness", sound)
     evidence = Evidence(
         previous=work.read("evaluation", "evaluations", work.round - 1) if work.round else None,

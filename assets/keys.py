@@ -9,18 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from perseid.experiment import Experiment
+from perseid.formats import TOOLS
 from perseid.graders import BUILT_IN
 from perseid.methods import method_named
-from perseid.methods.rstar_math import MARKS
 from perseid.problems import families_version, toolbox_version
 from perseid.sandbox import sandbox
 from perseid.search import kernel
-
-
-def prompts_key(experiment: Experiment) -> str:
-    """16 hex digits of what a model is shown of a question and its steps: the marks, and how they are put together."""
-    shown = (*MARKS, method_named(experiment.method).prompt("question", "steps"))
-    return hashlib.sha256("\0".join(shown).encode()).hexdigest()[:16]
 
 
 def graders_key(experiment: Experiment) -> str:
@@ -32,7 +26,7 @@ def graders_key(experiment: Experiment) -> str:
 OWNERS: Final[Mapping[str, Callable[[Experiment], str]]] = {
     "method": lambda e: method_named(e.method).key,
     "sampling": lambda e: method_named("rejection").key,  # of plain answers and greedy ones
-    "prompts": prompts_key,
+    "format": lambda e: TOOLS.key,
     "kernel": lambda e: kernel.VERSION,
     "grader": graders_key,
     "sandbox": lambda e: sandbox.VERSION,

@@ -3,13 +3,13 @@
 from assets.work import Made, Work
 from perseid.pairs import build_pairs
 
-VERSION = 3  # a version is what was read: the pool of its round, and no seed
+VERSION = 4  # question and prefix stand in columns of their own
 
 
 def make(work: Work) -> Made:
     problems = work.read("pool", "problems")
     found = work.read_shards("nodes", "texts", "trajectories")
-    pairs, rejects = build_pairs(found, problems, work.method, work.settings.selection.pairs)
+    pairs, rejects = build_pairs(found, problems, work.format, work.settings.selection.pairs)
     work.table("pairs", pairs)
     work.table("pair_rejects", rejects)
     kinds = pairs.group_by("kind", "split").len("pairs").sort("kind", "split")

@@ -82,5 +82,5 @@ def learned(work: Work) -> list[pl.DataFrame]:
 
 
 def with_prompts(work: Work, rows: pl.DataFrame, questions: pl.Series) -> pl.DataFrame:
-    prompts = pl.Series("prompt", [work.method.prompt(question, "") for question in questions], dtype=pl.String)
+    prompts = pl.Series("prompt", [work.format.prompt(question).text for question in questions], dtype=pl.String)
     return rows.with_columns(prompts).select(*EXAMPLES, *TEXTS)

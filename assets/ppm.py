@@ -13,7 +13,7 @@ from assets import plots
 from assets.registry import registered as after
 from assets.training import attempt_at
 from assets.work import Made, Work
-from perseid.engine import Scorer
+from perseid.engine import Prompt, Scorer
 
 __all__ = ["VERSION", "after", "make", "scorer_of"]
 
@@ -33,6 +33,7 @@ def make(work: Work) -> Made:
     e, out = work.settings, work.draft.path("model")
     work.machines.threads(e.engine)
     pairs = pl.concat([work.store.read(manifest, "pairs") for manifest in work.rounds_of("pairs").values()])
+    pairs = with_prompts(work, pairs)
     known, settings = pairs.filter(pl.col("split") == "train"), e.training.ppm
     attempt = attempt_at(work, "training.ppm")
     training = work.machines.trainer().ppm(known, work.model("policy"), settings, out, attempt)
@@ -60,10 +61,18 @@ def scorer_of(work: Work, round_number: int) -> Scorer | None:
     return work.machines.scorer(work.model("ppm", round_number), work.settings.engine)
 
 
+def with_prompts(work: Work, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Pairs with the column prompt: the question and the steps before, as text."""
+    told = work.format.prompt
+    texts = [told(question).text + prefix for question, prefix in pairs.select("question", "prefix").iter_rows()]
+    return pairs.with_columns(pl.Series("prompt", texts, dtype=pl.String))
+
+
 def scored(pairs: pl.DataFrame, scorer: Scorer) -> pl.DataFrame:
     """Scores of both sides of each pair."""
     chosen, rejected = (
-        asyncio.run(scorer.score((pairs["prompt"] + pairs[side]).to_list())) for side in ("chosen", "rejected")
+        asyncio.run(scorer.score([Prompt.of(text) for text in pairs["prompt"] + pairs[side]]))
+        for side in ("chosen", "rejected")
     )
     columns = {"score_chosen": chosen, "score_rejected": rejected}
     return pairs.select("pair_id", "split").with_columns(pl.Series(n, v, pl.Float64) for n, v in columns.items())

@@ -9,7 +9,7 @@ import polars as pl
 
 from assets.work import Made, Work
 from perseid.errors import UserError
-from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP
+from perseid.formats import TOOLS
 from perseid.problems import Demonstration, Problem, ProblemSet, build
 from perseid.tables import frame
 
@@ -43,7 +43,7 @@ def problems_of(frame: pl.DataFrame) -> list[Problem]:
 
 def demonstration_frame(demonstrations: list[Demonstration]) -> pl.DataFrame:
     rows = [
-        (shown.example_id, shown.kind, shown.problem_id, shown.question, END_OF_STEP.join(shown.steps) + END_OF_ANSWER)
+        (shown.example_id, shown.kind, shown.problem_id, shown.question, TOOLS.write(shown.steps))
         for shown in demonstrations
     ]
     return frame("demonstrations", rows)

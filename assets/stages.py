@@ -17,7 +17,7 @@ BASE: Final[Ref] = (0, "policy")
 # Whose verified examples train (`history`) decides which inputs there are, and stands there.
 TRAINING: Final = ("training.policy", "-training.policy.history", "engine.threads", "seed")
 CONTROL: Final = ("control", *TRAINING, "-training.policy.verified_weight")
-ANSWERING: Final = ("method", "sampling", "prompts", "kernel", "grader", "sandbox", "toolbox")
+ANSWERING: Final = ("method", "sampling", "format", "kernel", "grader", "sandbox", "toolbox")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Stage:
 def stages_of(e: Experiment) -> Iterator[tuple[int | None, Stage]]:
     """Every stage with its round, inputs before what reads them."""
     drawn = ("problems", "-problems.pool", "seed")
-    yield None, Stage("problems", "problems", (), drawn, ("families", "toolbox", "prompts"))
+    yield None, Stage("problems", "problems", (), drawn, ("families", "toolbox", "format"))
     for r in range(len(e.rounds) + 1):
         yield from ((r, stage) for stage in (_first() if r == 0 else _round(e, r)))
 
@@ -48,7 +48,7 @@ def stages_of(e: Experiment) -> Iterator[tuple[int | None, Stage]]:
 def _first() -> Iterator[Stage]:
     """Round 0: the base, and what it can do. Nothing is verified yet, so no program is run on fresh instances."""
     made = ("base", "training.bootstrap", "engine.threads", "seed")
-    yield Stage("policy", "bootstrap", (PROBLEMS,), made, ("prompts",))
+    yield Stage("policy", "bootstrap", (PROBLEMS,), made, ("format",))
     asked = ("evaluation", "-evaluation.fresh_instances", "engine", "seed")
     yield Stage("evaluation", "evaluation", (PROBLEMS, BASE), asked, ANSWERING)
 
@@ -62,19 +62,19 @@ def _round(e: Experiment, r: int) -> Iterator[Stage]:
     composed = ("problems.demonstrated_compositions", "problems.undemonstrated_compositions")
     yield Stage("pool", "pool", (PROBLEMS, *before), (*named, *composed, "problems.pool", "seed"), ("families",))
     search = ("search", "engine", "shards", "seed")
-    searching = ("method", "prompts", "kernel", "grader", "sandbox", "toolbox")
+    searching = ("method", "format", "kernel", "grader", "sandbox", "toolbox")
     yield Stage("trajectories", "trajectories", (pool, (r - 1, "policy"), *guide), search, searching, sharded=True)
-    rerun = ("method", "grader", "sandbox", "toolbox")
+    rerun = ("format", "grader", "sandbox", "toolbox")
     yield Stage("verified", "verified", (pool, trees), ("selection.top",), rerun)
-    yield Stage("pairs", "pairs", (pool, trees), ("selection.pairs",), ("prompts",))
+    yield Stage("pairs", "pairs", (pool, trees), ("selection.pairs",), ("format",))
     known = _history(r, "verified", now.training.policy.history)
-    yield Stage("policy", "policy", (PROBLEMS, BASE, *known), TRAINING, ("prompts",))
+    yield Stage("policy", "policy", (PROBLEMS, BASE, *known), TRAINING, ("format",))
     control = control_round(e, r)
     if control == r:
-        yield Stage("control", "control", (PROBLEMS, BASE), CONTROL, ("prompts",))
+        yield Stage("control", "control", (PROBLEMS, BASE), CONTROL, ("format",))
     pairs = _history(r, "pairs", now.training.ppm.history)
     taught = ("training.ppm", "-training.ppm.history", "engine.threads", "engine.batch", "seed")
-    yield Stage("ppm", "ppm", ((r, "policy"), *pairs), taught)
+    yield Stage("ppm", "ppm", ((r, "policy"), *pairs), taught, ("format",))
     arm = [(control, "control")] if control else []
     judged = ((r, "policy"), *arm, (r, "ppm"), (r, "verified"), *((n, "evaluation") for n in range(r)))
     asked = ("evaluation", "engine", "seed")

@@ -15,7 +15,7 @@ VERSION = 2  # a version is what was read: the pool of its round, and no seed
 def make(work: Work) -> Made:
     problems, found = work.read("pool", "problems"), work.read_shards("texts", "trajectories")
     with work.machines.sandbox() as sandbox:
-        kept, rejected = verify(found, problems, work.method, sandbox, work.settings.selection.top)
+        kept, rejected = verify(found, problems, work.format, sandbox, work.settings.selection.top)
     versions = [(shard, manifest.version) for shard, manifest in work.shards().items()]
     work.table("verified", kept)
     work.table("rejected", rejected)

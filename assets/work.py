@@ -22,6 +22,7 @@ from perseid.artifacts import Draft, Facts, Manifest, Store, present
 from perseid.engine import Engine, Scorer
 from perseid.experiment import Engine as EngineSettings
 from perseid.experiment import Experiment
+from perseid.formats import TOOLS, Format
 from perseid.methods import method_named
 from perseid.search import Method
 from perseid.section import visible
@@ -102,8 +103,13 @@ class Work:
 
     @property
     def method(self) -> Method:
-        assert {"method", "prompts"} & set(self.plan.node.uses), f"{self.key} uses no method"
+        assert "method" in self.plan.node.uses, f"{self.key} uses no method"
         return method_named(self.plan.experiment.method)
+
+    @property
+    def format(self) -> Format:
+        assert "format" in self.plan.node.uses, f"{self.key} uses no format"
+        return TOOLS
 
     @property
     def round(self) -> int:

@@ -30,8 +30,9 @@ from benchmarks.virtual import FixedLatencyEngine, FixedLatencyRunner, run_virtu
 from models.engines.scripted import ScriptedEngine
 from perseid.engine import Engine
 from perseid.experiment import Search
+from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP
 from perseid.graders import Judge
-from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, METHOD
+from perseid.methods.rstar_math import METHOD
 from perseid.problems import Gold, Problem
 from perseid.search import Services, Tree
 from perseid.search.driver import driving

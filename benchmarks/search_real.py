@@ -17,14 +17,15 @@ from benchmarks.search import Sizes, TimedJournal, report
 from models.engines import opened
 from perseid import experiment
 from perseid.artifacts import Store
-from perseid.engine import Completion, Engine, Generate, Sampling
+from perseid.engine import Completion, Engine, Generate, Prompt
 from perseid.experiment import Experiment, Search, load_experiment
+from perseid.formats import Step
+from perseid.formats.tools import Tools
 from perseid.graders import Judge
 from perseid.methods.rstar_math import METHOD, RStarMath
 from perseid.problems import Gold, Problem, toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
 from perseid.search import Method, Services, Tree, drive
-from perseid.search.method import Step
 
 ROUND = 1
 FEW_SHOT = """\
@@ -42,18 +43,16 @@ print(b)
 
 
 @dataclass(frozen=True)
-class Lines(RStarMath):
+class Lines(Tools):
     """Steps of a model that knows none of our marks: lines of Python after two examples."""
 
-    name: str = "lines"
+    version: str = "lines"
+    stops: tuple[str, ...] = ("\n",)
 
-    def prompt(self, question: str, response: str) -> str:
-        return f"{FEW_SHOT}q = {question!r}\n{response}"
+    def prompt(self, question: str, steps: Sequence[str] = (), *, shots: bool = False) -> Prompt:
+        return Prompt.of(f"{FEW_SHOT}q = {question!r}\n", *steps)
 
-    def sampling(self, settings: Search) -> Sampling:
-        return Sampling(settings.temperature, settings.top_p, settings.max_step_tokens, ("\n",))
-
-    def parse(self, completion: Completion) -> Step:
+    def read(self, completion: Completion) -> Step:
         code = completion.text.strip()
         parsed = completion.stop == "\n" and bool(code)
         return Step(completion.text + "\n", code, code.startswith("print("), completion.num_tokens, parsed)
@@ -120,7 +119,7 @@ def smollm(folder: Path, engine: experiment.Engine, count: int) -> Task:
     ]
     gold = [Gold(f"sum-{i}", str((i + 2) * (i + 5) + i), "number") for i in range(count)]
     settings = Search(candidates=4, rollouts=4, max_depth=4, max_step_tokens=24, temperature=0.8)
-    return Task("SmolLM2-135M", folder, engine, Lines(), settings, asked, Judge(asked, gold))
+    return Task("SmolLM2-135M", folder, engine, RStarMath(format=Lines()), settings, asked, Judge(asked, gold))
 
 
 @contextlib.contextmanager
@@ -128,7 +127,7 @@ def ready(task: Task) -> Iterator[Recorded]:
     """The engine, warm."""
     with opened(task.folder, task.engine) as engine:
         sampling = task.method.sampling(task.settings)
-        prompt = task.method.prompt("warm up", "")
+        prompt = task.method.format.prompt("warm up")
         asyncio.run(engine.generate([Generate(prompt, seed, sampling) for seed in range(8)]))
         yield Recorded(engine)
 

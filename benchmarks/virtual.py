@@ -93,7 +93,7 @@ class FixedLatencyEngine:
         boundary = math.ceil(loop.time() / self.step_s - 1e-6) * self.step_s
         while self._queue and self._running < self.slots:
             call, index, request = self._queue.popleft()
-            completion = self.rule(request.prompt, request.seed)
+            completion = self.rule(request.prompt.text, request.seed)
             self._running += 1
             loop.call_at(boundary + completion.num_tokens * self.step_s, self._finish, call, index, completion)
 

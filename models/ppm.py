@@ -26,6 +26,7 @@ from models.pairwise import pairwise_loss, served
 from models.tokenizer import save_tokenizer
 from models.training import WatchedSteps, arguments, fit, loss_curve, refuse_overlong, warm_up
 from perseid import experiment
+from perseid.engine import Prompt
 from perseid.errors import UserError
 
 
@@ -38,17 +39,17 @@ class PpmScorer(EmbeddedModel):
         if getattr(self.model.config, "ppm_untrained", False):
             raise UserError(folder, "ppm", "expected a PPM that was trained; there were no pairs for this one")
 
-    async def score(self, prefixes: Sequence[str]) -> list[float]:
+    async def score(self, prefixes: Sequence[Prompt]) -> list[float]:
         """One score a prefix, in (-1, 1)."""
         return self.score_now(prefixes)
 
-    def score_now(self, prefixes: Sequence[str]) -> list[float]:
+    def score_now(self, prefixes: Sequence[Prompt]) -> list[float]:
         """`score`, without an event loop."""
-        ids = self.encoded(prefixes)
+        ids = self.encoded(prefix.text for prefix in prefixes)
         scores: dict[Tokens, float] = {}
         for siblings in _batches(_siblings(ids.values()), self.batch):
             scores |= self._score(siblings)
-        return [scores[ids[prefix]] for prefix in prefixes]
+        return [scores[ids[prefix.text]] for prefix in prefixes]
 
     @torch.inference_mode()
     def _score(self, siblings: Sequence["_Siblings"]) -> dict[Tokens, float]:

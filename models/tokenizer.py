@@ -12,7 +12,7 @@ from typing import Final
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from perseid.methods.rstar_math import PAD
+from perseid.formats.tools import PAD
 
 CIRCUMSTANCES: Final = ("is_local", "local_files_only")  # transformers notes how a tokenizer was loaded
 

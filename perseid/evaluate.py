@@ -17,9 +17,9 @@ import polars as pl
 
 from perseid import experiment, tables
 from perseid.engine import Engine, Scorer
+from perseid.formats import Format
 from perseid.graders import BUILT_IN, Grader, Judge, Verdict
 from perseid.methods.rejection import Rejection
-from perseid.methods.rstar_math import END_OF_STEP
 from perseid.problems import Gold, Problem, fresh_instances
 from perseid.sandbox import Execution, State
 from perseid.search import Method, SandboxFailure, Services, Tree, picked, run_searches
@@ -155,7 +155,7 @@ async def _verdicts(given: Sequence[tuple[str, str | None]], judge: Judge) -> li
 def soundness(
     verified: pl.DataFrame,
     problems: Sequence[Problem],
-    method: Method,
+    format: Format,
     sandbox: Reruns,
     settings: experiment.Evaluation,
     seed: int,
@@ -172,7 +172,7 @@ def soundness(
     fresh = {p: fresh_instances(asked[p], settings.fresh_instances, seed, questions) for p in wanted}
     rows = verified.select("trajectory_id", "problem_id", "response").rows()
     runs = [(name, problem, text) for name, asks, text in rows for problem, _ in fresh[asks]]
-    executed = sandbox.extend_many([_last_step(method.setup(p.question), text, method) for _, p, text in runs])
+    executed = sandbox.extend_many([_last_step(format.setup(p.question), text, format) for _, p, text in runs])
     given = [(p.problem_id, _printed(found)) for (_, p, _), (found, _) in zip(runs, executed, strict=True)]
     judge = Judge(*_apart(one for found in fresh.values() for one in found), graders)
     counts = {name: {"fresh": 0, "right": 0, "untold": 0} for name, _, _ in rows}
@@ -195,7 +195,8 @@ def _printed(execution: Execution) -> str | None:
     return execution.stdout.strip() or None if execution.status == "ok" else None
 
 
-def _last_step(setup: str, response: str, method: Method) -> tuple[State, str]:
+def _last_step(setup: str, response: str, format: Format) -> tuple[State, str]:
     """What runs before the step that answers, and that step: earlier steps may print, the answer is the last's."""
-    before, _, last = response.rpartition(END_OF_STEP)
-    return State.of(setup, *([method.code_of(before)] if before else [])), method.code_of(last)
+    *before, last = format.split(response)
+    earlier = [format.code_of("".join(before))] if before else []
+    return State.of(setup, *earlier), format.code_of(last)

@@ -16,14 +16,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any, Final
 
 import polars as pl
 from rapidfuzz.distance import Levenshtein
 
 from perseid.experiment import Pairs
-from perseid.search.method import Method
+from perseid.formats import Format
 from perseid.tables import frame
 from perseid.verified import ancestors
 
@@ -43,7 +43,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    prompt: str
+    prefix: str
     chosen: str
     rejected: str
     q_chosen: float
@@ -51,7 +51,7 @@ class _Pair:
 
 
 def build_pairs(
-    tables: dict[str, pl.DataFrame], problems: pl.DataFrame, method: Method, settings: Pairs
+    tables: dict[str, pl.DataFrame], problems: pl.DataFrame, format: Format, settings: Pairs
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(`pairs`, `pair_rejects`) of the tables `nodes`, `texts` and `trajectories`."""
     questions = dict(problems.select("problem_id", "question").iter_rows())
@@ -61,13 +61,17 @@ def build_pairs(
         if len({correct for _, _, correct in answers}) < 2:
             rejects["no_contrast"] += 1
             continue
-        prompt = method.prompt(questions[problem_id], "")
-        groups = [("step", kept) for kept in _step_pairs(root, prompt, settings, rejects)]
+        question = questions[problem_id]
+        told = format.prompt(question).text
+        groups = [("step", kept) for kept in _step_pairs(root, settings, rejects)]
         if settings.final:
-            groups.append(("final", _final_pairs(answers, prompt, settings)))
+            groups.append(("final", _final_pairs(answers, settings)))
         for kind, pairs in groups:
             for pair in pairs:
-                row = _row(problem_id, kind, pair, 1.0 / len(pairs), settings)
+                named = "\0".join((problem_id, kind, told + pair.prefix, pair.chosen, pair.rejected))
+                pair_id = hashlib.sha256(named.encode()).hexdigest()[:16]
+                about = (pair_id, problem_id, kind, split_of(problem_id, settings.held_out), question)
+                row = (*about, *astuple(pair), 1.0 / len(pairs))
                 rejects["duplicate"] += rows.setdefault(row[0], row) is not row
     return frame("pairs", rows.values()), frame("pair_rejects", rejects.items())
 
@@ -78,9 +82,9 @@ def split_of(problem_id: str, held_out: float) -> str:
     return "held_out" if share < held_out else "train"
 
 
-def edges(root: Branch, prompt: str) -> Iterator[tuple[str, Branch]]:
-    """Nodes with right and wrong answers below them, breadth first, each with the text that leads to it."""
-    level = [(prompt, root)]
+def edges(root: Branch) -> Iterator[tuple[str, Branch]]:
+    """Nodes with right and wrong answers below them, breadth first, each with the steps that lead to it."""
+    level = [("", root)]
     while level:
         level = [(text, node) for text, node in level if node.best_right is not None and node.worst_wrong is not None]
         yield from level
@@ -116,9 +120,9 @@ def fault(chosen: Branch, rejected: Branch, settings: Pairs) -> str:
     return "edit" if Levenshtein.distance(chosen.text, rejected.text) < max(1, settings.min_edit) else ""
 
 
-def _step_pairs(root: Branch, prompt: str, settings: Pairs, rejects: Counter[str]) -> Iterator[list[_Pair]]:
+def _step_pairs(root: Branch, settings: Pairs, rejects: Counter[str]) -> Iterator[list[_Pair]]:
     """The pairs that stay, one list a node."""
-    for text, node in edges(root, prompt):
+    for text, node in edges(root):
         kept = []
         for chosen, rejected in contrasts(node, settings):
             if reason := fault(chosen, rejected, settings):
@@ -129,7 +133,7 @@ def _step_pairs(root: Branch, prompt: str, settings: Pairs, rejects: Counter[str
             yield kept
 
 
-def _final_pairs(answers: list[tuple[str, float, bool]], prompt: str, settings: Pairs) -> list[_Pair]:
+def _final_pairs(answers: list[tuple[str, float, bool]], settings: Pairs) -> list[_Pair]:
     right, wrong = dict[str, float](), dict[str, float]()
     for response, q, correct in sorted(answers, key=lambda a: (-a[1], a[0])):
         if correct:
@@ -138,15 +142,7 @@ def _final_pairs(answers: list[tuple[str, float, bool]], prompt: str, settings: 
         if not correct:
             wrong.setdefault(response, q)
     best, worst = list(right.items())[: settings.positives], list(wrong.items())[: settings.negatives]
-    return [_Pair(prompt, r, w, q_right, q_wrong) for r, q_right in best for w, q_wrong in worst if r != w]
-
-
-def _row(problem_id: str, kind: str, pair: _Pair, weight: float, settings: Pairs) -> tuple[Any, ...]:
-    named = "\0".join((problem_id, kind, pair.prompt, pair.chosen, pair.rejected))
-    pair_id = hashlib.sha256(named.encode()).hexdigest()[:16]
-    texts = (pair.prompt, pair.chosen, pair.rejected)
-    split = split_of(problem_id, settings.held_out)
-    return (pair_id, problem_id, kind, split, *texts, pair.q_chosen, pair.q_rejected, weight)
+    return [_Pair("", r, w, q_right, q_wrong) for r, q_right in best for w, q_wrong in worst if r != w]
 
 
 def _trees(tables: dict[str, pl.DataFrame]) -> Iterator[tuple[str, Branch, list[tuple[str, float, bool]]]]:

@@ -17,8 +17,8 @@ from typing import Any, Literal, Protocol
 
 import polars as pl
 
+from perseid.formats import Format
 from perseid.sandbox import Execution
-from perseid.search.method import Method
 from perseid.search.services import SandboxFailure
 from perseid.tables import frame
 
@@ -40,14 +40,14 @@ class _Candidate:
 
 
 def verify(
-    tables: dict[str, pl.DataFrame], problems: pl.DataFrame, method: Method, sandbox: Executor, top: int
+    tables: dict[str, pl.DataFrame], problems: pl.DataFrame, format: Format, sandbox: Executor, top: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(`verified`, `rejected`) of the tables `texts` and `trajectories`; at most `top` a problem, `rank` from 1.
 
     Raises `SandboxFailure` when the sandbox fails.
     """
     about = {row["problem_id"]: row for row in problems.iter_rows(named=True)}
-    queues, rejected = _distinct(_candidates(tables, about, method), method)
+    queues, rejected = _distinct(_candidates(tables, about, format), format)
     kept: dict[str, list[_Candidate]] = {problem_id: [] for problem_id in queues}
     while batch := [c for p in queues for c in _take(queues[p], top - len(kept[p]))]:
         executions = sandbox.run_many([candidate.program for candidate in batch], tier="cpython")
@@ -62,7 +62,7 @@ def verify(
 
 
 def _candidates(
-    tables: dict[str, pl.DataFrame], about: dict[str, dict[str, Any]], method: Method
+    tables: dict[str, pl.DataFrame], about: dict[str, dict[str, Any]], format: Format
 ) -> dict[str, list[_Candidate]]:
     """Right trajectories by problem, the best first."""
     right = (
@@ -77,20 +77,20 @@ def _candidates(
         problem_id = row["problem_id"]
         path = [texts[problem_id, node_id] for node_id in ancestors(row["node_id"])]
         response = "".join(text for text, _, _ in path)
-        program = f"{method.setup(about[problem_id]['question'])}\n{method.code_of(response)}"
+        program = f"{format.setup(about[problem_id]['question'])}\n{format.code_of(response)}"
         found[problem_id].append(_Candidate(row, response, "".join(stdout for _, stdout, _ in path), program))
     return found
 
 
 def _distinct(
-    found: dict[str, list[_Candidate]], method: Method
+    found: dict[str, list[_Candidate]], format: Format
 ) -> tuple[dict[str, list[_Candidate]], list[tuple[str, str, str]]]:
     """One candidate a program, and the others as rejected."""
     rejected = []
     for problem_id, candidates in found.items():
         best: dict[str, _Candidate] = {}
         for candidate in candidates:
-            if best.setdefault(method.program_key(candidate.program), candidate) is not candidate:
+            if best.setdefault(format.program_key(candidate.program), candidate) is not candidate:
                 rejected.append((candidate.row["trajectory_id"], problem_id, "duplicate"))
         found[problem_id] = list(best.values())
     return found, rejected

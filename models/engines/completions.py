@@ -111,7 +111,7 @@ class Client:
         most = MESSAGE + TOKEN * request.sampling.max_tokens
         status, content = await self._send("POST", url, "/completions", body, most=most)
         if status in COMPLAINTS:
-            room, why = await self._room(url, request.prompt, self._message(content))
+            room, why = await self._room(url, request.prompt.text, self._message(content))
             if why:
                 return Completion("", "", 0, refusal=why)
             if 0 < room < request.sampling.max_tokens:
@@ -217,7 +217,7 @@ def asked(request: Generate, model: str) -> dict[str, object]:
     sampling = request.sampling
     return {
         "model": model,
-        "prompt": request.prompt,
+        "prompt": request.prompt.text,
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,

@@ -35,4 +35,4 @@ class ScriptedEngine:
     concurrency: int = 0
 
     async def generate(self, requests: Sequence[Generate]) -> list[Completion]:
-        return [self.rule(request.prompt, request.seed) for request in requests]
+        return [self.rule(request.prompt.text, request.seed) for request in requests]

@@ -35,13 +35,13 @@ class TransformersEngine(EmbeddedModel):
 
     def generate_now(self, requests: Sequence[Generate]) -> list[Completion]:
         """`generate`, without an event loop."""
-        prompts = self.encoded(request.prompt for request in requests)
-        completions = {i: refusal for i, r in enumerate(requests) if (refusal := self._refusal(prompts[r.prompt]))}
+        prompts = self.encoded(request.prompt.text for request in requests)
+        completions = {i: refusal for i, r in enumerate(requests) if (refusal := self._refusal(prompts[r.prompt.text]))}
         taken = [i for i in range(len(requests)) if i not in completions]
-        order = sorted(taken, key=lambda i: (len(prompts[requests[i].prompt]), requests[i].prompt, i))
+        order = sorted(taken, key=lambda i: (len(prompts[requests[i].prompt.text]), requests[i].prompt.text, i))
         for start in range(0, len(order), self.batch):
             chunk = order[start : start + self.batch]
-            rows = [_Row(i, prompts[requests[i].prompt], requests[i], self._stops(requests[i])) for i in chunk]
+            rows = [_Row(i, prompts[requests[i].prompt.text], requests[i], self._stops(requests[i])) for i in chunk]
             self._decode(rows)
             completions.update({row.index: self._completion(row) for row in rows})
         return [completions[i] for i in range(len(requests))]

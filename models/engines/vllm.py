@@ -123,9 +123,9 @@ class VllmEngine:
     async def _generate(self, requests: Sequence[Generate]) -> list[Completion]:
         if not requests:
             return []
-        prompts = list(dict.fromkeys(request.prompt for request in requests))
+        prompts = list(dict.fromkeys(request.prompt.text for request in requests))
         ids = dict(zip(prompts, self._tokenizer(prompts, add_special_tokens=False)["input_ids"], strict=True))
-        tasks = [asyncio.ensure_future(self._one(request, ids[request.prompt])) for request in requests]
+        tasks = [asyncio.ensure_future(self._one(request, ids[request.prompt.text])) for request in requests]
         self._calls.update(tasks)
         try:
             return await asyncio.gather(*tasks)

@@ -15,8 +15,9 @@ from typing import Final
 
 from perseid.engine import Completion, Sampling
 from perseid.experiment import Search
-from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, RStarMath, is_marked
-from perseid.search.method import Standing, Step
+from perseid.formats import Step
+from perseid.methods.rstar_math import RStarMath
+from perseid.search.method import Standing
 from perseid.search.tree import Stats
 
 
@@ -32,7 +33,7 @@ class Rejection(RStarMath):
 
     def sampling(self, settings: Search) -> Sampling:
         temperature = settings.temperature if self.temperature is None else self.temperature
-        return Sampling(temperature, settings.top_p, settings.max_step_tokens * settings.max_depth, (END_OF_ANSWER,))
+        return Sampling(temperature, settings.top_p, settings.max_step_tokens * settings.max_depth, self.format.ends)
 
     def width(self, standing: Standing, settings: Search) -> int:
         budget = self.budgets.get(standing.problem_id)
@@ -42,12 +43,7 @@ class Rejection(RStarMath):
         return max(1, min(settings.candidates, round((budget - standing.tokens) / mean)))
 
     def parse(self, completion: Completion) -> Step:
-        steps = completion.text.split(END_OF_STEP)
-        code = self.code_of(completion.text)
-        parsed = completion.stop == END_OF_ANSWER and all(
-            self.program_key(step) and not is_marked(step) for step in steps
-        )
-        return Step(completion.text + completion.stop, code, True, completion.num_tokens, parsed, len(steps))
+        return self.format.read_whole(completion)
 
     def keep(self, steps: Sequence[Step], known: Sequence[Step], settings: Search) -> list[Step]:
         """All of them: how often an answer was sampled is what a majority vote counts."""

@@ -17,65 +17,37 @@ code starves the search, and only there:
 
 from __future__ import annotations
 
-import io
 import math
-import re
-import tokenize
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from perseid.engine import Completion, Sampling
 from perseid.experiment import Search
-from perseid.search.method import Rated, Standing, Step
+from perseid.formats import TOOLS, Format, Step
+from perseid.search.method import Rated, Standing
 from perseid.search.tree import Stats
-
-QUESTION: Final = "<|question|>"
-STEPS: Final = "<|steps|>"
-END_OF_STEP: Final = "<|end_of_step|>"
-END_OF_ANSWER: Final = "<|end_of_answer|>"
-MARKS: Final = (QUESTION, STEPS, END_OF_STEP, END_OF_ANSWER)  # special tokens of a tokenizer, the last one ends a text
-PAD: Final = "<|pad|>"  # and the one that fills a batch
-MARK: Final = re.compile(r"<\|[^<>|\s]+\|>")  # these, and what else a tokenizer may have: a step holds none
-UNQUOTED: Final = re.compile(r"[ \n!#%&(->@-\[\]-_a-~]*")  # no quote, no backslash: every # begins a comment
 
 
 @dataclass(frozen=True)
 class RStarMath:
     name: str = "rstar_math"
+    format: Format = TOOLS
     version: str = "2"
 
     @property
     def key(self) -> str:
         return f"{self.name} {self.version}"
 
-    def prompt(self, question: str, response: str) -> str:
-        return f"{QUESTION}{question}{STEPS}{response}"
-
-    def setup(self, question: str) -> str:
-        return f"q = {question!r}"
-
-    def code_of(self, response: str) -> str:
-        return response.replace(END_OF_STEP, "\n").replace(END_OF_ANSWER, "\n").strip("\n")
-
-    def program_key(self, code: str) -> str:
-        return _without_comments(code)
-
     def sampling(self, settings: Search) -> Sampling:
-        stop = (END_OF_STEP, END_OF_ANSWER)
-        return Sampling(settings.temperature, settings.top_p, settings.max_step_tokens, stop)
+        return Sampling(settings.temperature, settings.top_p, settings.max_step_tokens, self.format.stops)
 
     def width(self, standing: Standing, settings: Search) -> int:
         return settings.candidates
 
     def parse(self, completion: Completion) -> Step:
-        """A step ended by a delimiter that is re-appended; cut by the length limit or without code, it is none."""
-        code, is_code = _code_in(completion.text)
-        parsed = is_code and completion.stop in (END_OF_STEP, END_OF_ANSWER)
-        ends = completion.stop == END_OF_ANSWER
-        return Step(completion.text + completion.stop, code, ends, completion.num_tokens, parsed)
+        return self.format.read(completion)
 
     def keep(self, steps: Sequence[Step], known: Sequence[Step], settings: Search) -> list[Step]:
         """Without duplicates. Parity: by text, and only the first answer if there is one, everything else dropped."""
@@ -91,7 +63,7 @@ class RStarMath:
         return answers[:1] if parity and answers else kept
 
     def _program(self, step: Step) -> tuple[object, ...]:
-        return step.ends, step.parsed, self.program_key(step.code)
+        return step.ends, step.parsed, self.format.program_key(step.code)
 
     def goes_on(self, standing: Standing, settings: Search) -> bool:
         """`rollouts`, then `rollouts_unsolved` more while no answer is right; an exhausted tree only while unsolved."""
@@ -138,52 +110,6 @@ class RStarMath:
         count = Counter(rated.answer for rated in answers)
         best = max(answers, key=lambda rated: (rated.q, count[rated.answer]), default=None)
         return None if best is None else best.answer
-
-
-@lru_cache(maxsize=10_000)
-def _code_in(text: str) -> tuple[str, bool]:
-    """The code of a step and whether it is any. Remembered: most samples of a node are alike."""
-    code = text.strip("\n")
-    return code, not is_marked(code) and bool(_without_comments(code))
-
-
-def is_marked(text: str) -> bool:
-    """Whether a mark stands in `text`: as a token it would end, open or pad what it stands in."""
-    return "<|" in text and MARK.search(text) is not None
-
-
-@lru_cache(maxsize=10_000)
-def _without_comments(code: str) -> str:
-    """Without comments, blank lines and spaces at the ends of lines, where these mean nothing.
-
-    What is not made of Python's tokens stays as it is, and so does what ends a line with a backslash. Remembered: the
-    siblings of a node are compared with every new sample.
-    """
-    if UNQUOTED.fullmatch(code):
-        lines = (line.partition("#")[0].rstrip() for line in code.split("\n"))
-        return "\n".join(line for line in lines if line)
-    text = code.replace("\r\n", "\n").replace("\r", "\n")  # as the compiler does
-    if "\\\n" in text:
-        return code
-    try:
-        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
-    except (SyntaxError, tokenize.TokenError):
-        return code
-    return code if any(token.type == tokenize.ERRORTOKEN for token in tokens) else _stripped(text, tokens)
-
-
-def _stripped(code: str, tokens: Sequence[tokenize.TokenInfo]) -> str:
-    """A line whose end is inside a string keeps it, and the line after it. Token rows begin at 1."""
-    lines = code.split("\n")
-    in_string: set[int] = set()
-    for token in tokens:
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-        else:
-            in_string.update(range(token.start[0] - 1, token.end[0] - 1))
-    lines = [line if index in in_string else line.rstrip(" \t\f") for index, line in enumerate(lines)]
-    return "\n".join(line for index, line in enumerate(lines) if line or index in in_string)
 
 
 def is_parity(settings: Search) -> bool:

@@ -21,11 +21,11 @@ def digest(request: Request) -> int:
     """32 bits over what is asked: a replayed answer must have been the answer to this."""
     match request:
         case Propose(prompt, seeds, _, _):  # the sampling follows from the settings, which the journal's key names
-            parts = [prompt, str(seeds)]
+            parts = [prompt.text, str(seeds)]
         case Execute(_, prefix, codes):
             parts = [*prefix, *codes]
         case Score(prefixes):
-            parts = list(prefixes)
+            parts = [prefix.text for prefix in prefixes]
         case Grade(answers):
             parts = list(answers)
     return zlib.crc32("\0".join(parts).encode("utf-8", "surrogatepass"))

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 from perseid.endings import Ended
 from perseid.experiment import Search as Settings
+from perseid.formats import Step
 from perseid.problems.problem import Problem
-from perseid.search.method import Method, Rated, Standing, Step
+from perseid.search.method import Method, Rated, Standing
 from perseid.search.requests import (
     Asking,
     Execute,
@@ -133,7 +134,7 @@ def _propose(run: _Search, tree: Tree, node: Node) -> Asking[list[Step]]:
     width = run.method.width(_standing(run, tree), run.settings)
     numbers = range(node.samples, node.samples + width)
     seeds = derived_seeds(run.seed, tree.problem_id, node.node_id, numbers)
-    prompt = run.method.prompt(run.problem.question, _response(node))
+    prompt = run.method.format.prompt(run.problem.question, _steps(run, node))
     sampling = run.method.sampling(run.settings)
     completions = yield from propose(Propose(prompt, seeds, sampling, tree.rollouts))
     taken = [completion for completion in completions if not completion.refusal]
@@ -176,26 +177,26 @@ def _execute(run: _Search, tree: Tree, node: Node, children: Sequence[Node]) -> 
     outcomes = yield from execute(Execute(node.node_id, _ran(run, node), tuple(by_code), keep))
     for outcome, same in zip(outcomes, by_code.values(), strict=True):
         for child in same:
-            _judge(child, outcome, run.settings.errors_threshold)
+            _judge(run, child, outcome)
 
 
-def _judge(child: Node, outcome: Outcome, errors_threshold: int) -> None:
+def _judge(run: _Search, child: Node, outcome: Outcome) -> None:
     """Only a step that ran counts; failures in a row close a node once they reach the threshold."""
     child.execution, child.tier, child.stdout, child.error = outcome.status, outcome.tier, outcome.stdout, outcome.error
     child.failures = 0 if outcome.status == "ok" else child.failures + 1
-    printed = outcome.stdout.strip()
     if outcome.status != "ok":
-        if child.ends or child.failures >= errors_threshold:
+        if child.ends or child.failures >= run.settings.errors_threshold:
             child.stats.status = "error"
     elif child.ends:
-        child.answer, child.stats.status = (printed, "answer") if printed else (None, "unparsable")
+        child.answer = run.method.format.answer(child.text, outcome.stdout)
+        child.stats.status = "unparsable" if child.answer is None else "answer"
 
 
 def _score(run: _Search, children: Sequence[Node]) -> Asking[None]:
     """The PPM's score of open children and answers, where there is a PPM; then the value each child starts with."""
     scored = [child for child in children if child.stats.status in ("open", "answer")] if run.settings.ppm else []
     if scored:
-        prefixes = tuple(run.method.prompt(run.problem.question, _response(child)) for child in scored)
+        prefixes = tuple(run.method.format.prompt(run.problem.question, _steps(run, child)) for child in scored)
         scores = yield from score(Score(prefixes))
         for child, prior in zip(scored, scores, strict=True):
             child.stats.prior = prior
@@ -223,13 +224,18 @@ def _back_up(run: _Search, children: Sequence[Node]) -> None:
             run.method.back_up([above.stats for above in child.lineage()], reward)
 
 
-def _response(node: Node) -> str:
-    return "".join(step.text for step in node.path())
+def _steps(run: _Search, node: Node) -> list[str]:
+    """The steps that lead to `node`; a node that holds several gives each."""
+    split = run.method.format.split
+    return [text for node in node.path() for text in ((node.text,) if node.steps == 1 else split(node.text))]
 
 
 def _ran(run: _Search, node: Node) -> tuple[str, ...]:
     """The sources that ran before the children of `node`; failed steps left no trace in the interpreter."""
-    return (run.method.setup(run.problem.question), *(step.code for step in node.path() if step.execution == "ok"))
+    return (
+        run.method.format.setup(run.problem.question),
+        *(step.code for step in node.path() if step.execution == "ok"),
+    )
 
 
 def _standing(run: _Search, tree: Tree) -> Standing:

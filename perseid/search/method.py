@@ -1,6 +1,6 @@
 """What a method file (`perseid/methods`) supplies to the kernel.
 
-A method is prompts, parsing, selection, rewards, back-up and the rule for stopping. It sees problems without answers,
+A method is selection, rewards, back-up and the rule for stopping. It sees problems without answers,
 `Stats` and `Rated`: none of these says which answer is right.
 """
 
@@ -8,22 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from perseid.engine import Completion, Sampling
 from perseid.experiment import Search
+from perseid.formats import Format, Step
 from perseid.search.tree import Stats
-
-
-class Step(NamedTuple):
-    """A parsed sample. `ends`: the policy ended its program with it. `steps`: how many steps the text holds."""
-
-    text: str  # with its delimiter, as it stands in the prompt of the next step
-    code: str
-    ends: bool
-    tokens: int
-    parsed: bool = True
-    steps: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +45,9 @@ class Method(Protocol):
         """Name, version and whatever else of the method changes trees; part of the journal's key."""
         ...
 
-    def prompt(self, question: str, response: str) -> str:
-        """The text that the policy continues and the PPM scores; `response` is the steps so far, with delimiters."""
-        ...
-
-    def setup(self, question: str) -> str:
-        """The code that runs before the first step."""
-        ...
-
-    def code_of(self, response: str) -> str:
-        """The program in a text of one or more steps."""
-        ...
-
-    def program_key(self, code: str) -> str:
-        """Programs with equal keys are the same program."""
+    @property
+    def format(self) -> Format:
+        """How questions and steps are written and read."""
         ...
 
     def sampling(self, settings: Search) -> Sampling: ...

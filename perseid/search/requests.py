@@ -18,7 +18,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, TypeVar, cast
 
-from perseid.engine import Completion, Sampling
+from perseid.engine import Completion, Prompt, Sampling
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 class Propose:
     """Continue `prompt` once a seed. `rollout` (from 1) says how far the search is: drivers balance by it."""
 
-    prompt: str
+    prompt: Prompt
     seeds: tuple[int, ...]
     sampling: Sampling
     rollout: int = 1
@@ -51,7 +51,7 @@ class Execute:
 class Score:
     """Score trajectory prefixes, prompt included."""
 
-    prefixes: tuple[str, ...]
+    prefixes: tuple[Prompt, ...]
 
 
 @dataclass(frozen=True, slots=True)

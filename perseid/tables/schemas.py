@@ -195,7 +195,8 @@ class Pairs(Table):
     problem_id: str = pa.Field(**Text)
     kind: str = pa.Field(isin=["step", "final"])
     split: str = pa.Field(isin=["train", "held_out"])
-    prompt: str = pa.Field(**Text)
+    question: str = pa.Field(**Text)
+    prefix: str
     chosen: str = pa.Field(**Text)
     rejected: str = pa.Field(**Text)
     q_chosen: float = pa.Field(**Q)

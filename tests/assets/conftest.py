@@ -13,6 +13,7 @@ from assets.tracking import Account, Checkpoint
 from assets.work import Plan, Report, Work
 from models.attempt import Attempt
 from perseid.artifacts import Manifest, Store
+from perseid.engine import Prompt
 from perseid.experiment import Experiment
 
 EXPERIMENT = Experiment.model_validate(
@@ -53,8 +54,8 @@ class FakeScorer:
 
     weights = "fake"
 
-    async def score(self, prefixes: Sequence[str]) -> list[float]:
-        return [len(prefix) / 100 for prefix in prefixes]
+    async def score(self, prefixes: Sequence[Prompt]) -> list[float]:
+        return [len(prefix.text) / 100 for prefix in prefixes]
 
 
 class FakeMachines:

@@ -15,7 +15,7 @@ from assets.work import Made, Plan, Work, present_inputs
 from perseid.artifacts import Manifest, Store
 from perseid.engine import Completion, Generate
 from perseid.experiment import Experiment
-from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP
+from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP
 from perseid.problems import Gold, Problem, toolbox_source
 from perseid.sandbox import Sandbox
 from perseid.tables import frame
@@ -57,9 +57,9 @@ class Writer:
         return [self.continued(request) for request in requests]
 
     def continued(self, request: Generate) -> Completion:
-        if len(request.prompt) > self.context:
+        if len(request.prompt.text) > self.context:
             return Completion("", "", 0, "longer than the context")
-        rest = self.text[len(request.prompt.split("<|steps|>")[1]) :]
+        rest = self.text[len(request.prompt.text.split("<|steps|>")[1]) :]
         whole = request.sampling.stop == (END_OF_ANSWER,)
         step, more, _ = (rest, "", "") if whole else rest.partition(END_OF_STEP)
         return Completion(step, END_OF_STEP if more else END_OF_ANSWER, 5)

@@ -7,7 +7,7 @@ import pytest
 
 from assets import bootstrap, control, policy
 from perseid.artifacts import Store
-from perseid.methods.rstar_math import MARKS
+from perseid.formats.tools import MARKS
 from perseid.tables.validation import frame
 from tests.assets.conftest import CURVE, EXPERIMENT, Begin, FakeTrainer, publish
 

@@ -14,7 +14,7 @@ TRAIN, HELD_OUT = f"{1:016x}", f"{2:016x}"
 
 
 def pair(pair_id: str, split: str, chosen: str, rejected: str) -> tuple[object, ...]:
-    return (pair_id, "p1", "step", split, "prompt ", chosen, rejected, 1.0, -1.0, 0.25)
+    return (pair_id, "p1", "step", split, "p?", "so far ", chosen, rejected, 1.0, -1.0, 0.25)
 
 
 def published(store: Store, *pairs: tuple[object, ...]) -> None:
@@ -36,8 +36,8 @@ def test_pairs_of_the_training_split_train_it_and_all_are_scored(store: Store, b
     manifest = work.draft.publish("code", {})
     assert store.read(manifest, "training").rows() == CURVE.rows()
     assert store.read(manifest, "pair_scores").rows() == [
-        (TRAIN, "train", 0.16, 0.11),
-        (HELD_OUT, "held_out", 0.08, 0.15),
+        (TRAIN, "train", 0.39, 0.34),
+        (HELD_OUT, "held_out", 0.31, 0.38),
     ]
 
 

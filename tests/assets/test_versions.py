@@ -15,6 +15,7 @@ from assets import keys
 from assets.graph import maker, unroll
 from perseid.engines import Server, Transformers, Vllm
 from perseid.experiment import Experiment, Training
+from perseid.formats import TOOLS
 from perseid.methods import rejection, rstar_math
 from perseid.problems import families
 from perseid.sandbox import sandbox
@@ -36,7 +37,7 @@ STALE: dict[str, set[str]] = {
     "name": set(),
     "description": set(),
     "seed": {"problems", "pool", *TRAINED, *GENERATED},
-    "method": {"trajectories", "verified", "evaluation", "first evaluation"},
+    "method": {"trajectories", "evaluation", "first evaluation"},
     "problems": {"problems"},
     "problems.demonstrated": {"problems", "pool"},
     "problems.undemonstrated": {"problems", "pool", "verified", *GENERATED},  # its answers are of another kind
@@ -167,9 +168,9 @@ def test_another_kind_of_engine_makes_stale_what_it_generates() -> None:
 
 
 USERS = {
-    "method": {"trajectories", "verified", "evaluation", "first evaluation"},
+    "method": {"trajectories", "evaluation", "first evaluation"},
     "sampling": {"evaluation", "first evaluation"},
-    "prompts": {"problems", "bootstrap", "policy", "control", "pairs", *GENERATED},
+    "format": {"problems", "bootstrap", "policy", "control", "verified", "pairs", "ppm", *GENERATED},
     "kernel": GENERATED,
     "grader": {"verified", *GENERATED},
     "sandbox": {"verified", *GENERATED},
@@ -184,8 +185,8 @@ def raise_owner(name: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Non
         monkeypatch.setattr(rstar_math, "METHOD", replace(rstar_math.METHOD, version="next"))
     elif name == "sampling":
         monkeypatch.setattr(rejection, "METHOD", replace(rejection.METHOD, version="next"))
-    elif name == "prompts":
-        monkeypatch.setattr(rstar_math.RStarMath, "prompt", lambda self, question, response: f"Q: {question}{response}")
+    elif name == "format":
+        monkeypatch.setattr(keys, "TOOLS", replace(TOOLS, version="next"))
     elif name == "kernel":
         monkeypatch.setattr(kernel, "VERSION", "next")
     elif name == "grader":

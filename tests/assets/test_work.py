@@ -14,6 +14,7 @@ from assets.work import Clock, Made, Plan, Report, Work, attempting, cpu_seconds
 from perseid.artifacts import Store, present
 from perseid.errors import UserError
 from perseid.experiment import Experiment, load_experiment
+from perseid.formats import TOOLS
 from perseid.methods import method_named
 from perseid.tables import columns_of
 from tests.assets.conftest import EXPERIMENT, GRAPH, Begin, FakeTracking, FakeTrainer, publish
@@ -129,7 +130,10 @@ def test_a_maker_sees_nothing_of_the_experiment_but_what_its_stage_reads(store: 
         work.settings.search  # noqa: B018
     with pytest.raises(AssertionError, match="x/round_01/pool uses no method"):
         work.method  # noqa: B018
-    assert begin("x/round_01/policy", FakeTrainer()).method is method_named(EXPERIMENT.method)
+    with pytest.raises(AssertionError, match="x/round_01/pool uses no format"):
+        work.format  # noqa: B018
+    assert begin("x/round_01/policy", FakeTrainer()).format is TOOLS
+    assert begin("x/round_01/trajectories", FakeTrainer()).method is method_named(EXPERIMENT.method)
 
 
 def test_inputs_are_found_by_stage_and_round(store: Store, begin: Begin) -> None:

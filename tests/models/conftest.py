@@ -8,7 +8,8 @@ import pytest
 from models.attempt import Attempt
 from models.policy import bootstrap, train_policy
 from perseid.experiment import Base, PolicyTraining, Problems
-from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, MARKS, METHOD
+from perseid.formats import TOOLS
+from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP, MARKS
 from perseid.problems import build
 
 ATTEMPT = Attempt(0, "x/round_01/policy", "training.policy")
@@ -21,7 +22,7 @@ def examples() -> pl.DataFrame:
     shown = build(settings, seed=1, pools=[]).demonstrations
     return pl.DataFrame(
         {
-            "prompt": [METHOD.prompt(d.question, "") for d in shown],
+            "prompt": [TOOLS.prompt(d.question).text for d in shown],
             "response": [END_OF_STEP.join(d.steps) + END_OF_ANSWER for d in shown],
             "weight": [1.0] * len(shown),
         }

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 from models.checkpoint import weights_hash
 from models.policy import encode, train_policy
 from perseid.errors import UserError
-from perseid.methods.rstar_math import METHOD
+from perseid.formats import TOOLS
 from tests.models.conftest import ATTEMPT, SETTINGS
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,7 @@ def test_the_loss_falls_and_every_optimiser_step_is_told(
 
 def test_the_loss_looks_at_the_response_alone(policy: Path) -> None:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(policy)
-    prompt, response = METHOD.prompt("GCD of 4, 6", ""), "# answer\nprint(a)<|end_of_answer|>"
+    prompt, response = TOOLS.prompt("GCD of 4, 6").text, "# answer\nprint(a)<|end_of_answer|>"
     row = encode(tokenizer, prompt, response)
     learnt = [label for label in row["labels"] if label != -100]
     assert tokenizer.decode(row["input_ids"]) == prompt + response
@@ -49,8 +49,8 @@ def test_the_loss_looks_at_the_response_alone(policy: Path) -> None:
 def test_the_tokens_of_a_prefix_do_not_depend_on_what_follows(policy: Path) -> None:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(policy)
     step = "# read the numbers\na = numbers(q)<|end_of_step|>"
-    prompt = METHOD.prompt("GCD of 4, 6", "")
-    whole = tokenizer(METHOD.prompt("GCD of 4, 6", step))["input_ids"]
+    prompt = TOOLS.prompt("GCD of 4, 6").text
+    whole = tokenizer(TOOLS.prompt("GCD of 4, 6", (step,)).text)["input_ids"]
     assert whole == tokenizer(prompt)["input_ids"] + tokenizer(step)["input_ids"]
 
 

@@ -1,6 +1,7 @@
 """The process preference model: it learns an order, and serves it in (-1, 1)."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
@@ -8,8 +9,9 @@ import pytest
 import torch
 
 from models.ppm import PpmScorer, train_ppm
+from perseid.engine import Prompt
 from perseid.experiment import PpmTraining, Transformers
-from perseid.methods.rstar_math import METHOD
+from perseid.formats import TOOLS
 from tests.models.conftest import ATTEMPT
 
 pytestmark = pytest.mark.slow
@@ -23,7 +25,7 @@ def pairs(numbers: range, split: str) -> pl.DataFrame:
         {
             "pair_id": [f"{n:016x}" for n in numbers],
             "split": [split] * len(numbers),
-            "prompt": [METHOD.prompt(f"GCD of {n}, {2 * n}", "") for n in numbers],
+            "prompt": [TOOLS.prompt(f"GCD of {n}, {2 * n}").text for n in numbers],
             "chosen": [GOOD] * len(numbers),
             "rejected": [BAD] * len(numbers),
             "weight": [0.25] * len(numbers),
@@ -39,32 +41,36 @@ def ppm(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def scored(scorer: PpmScorer, texts: Iterable[str]) -> list[float]:
+    return scorer.score_now([Prompt.of(text) for text in texts])
+
+
 def test_held_out_pairs_are_put_in_order(ppm: Path) -> None:
     held_out, scorer = pairs(range(60, 80), "held_out"), PpmScorer(ppm, Transformers())
-    chosen, rejected = (scorer.score_now((held_out["prompt"] + held_out[s]).to_list()) for s in ("chosen", "rejected"))
+    chosen, rejected = (scored(scorer, held_out["prompt"] + held_out[s]) for s in ("chosen", "rejected"))
     assert all(higher > lower for higher, lower in zip(chosen, rejected, strict=True))
 
 
 def test_a_score_is_the_tanh_of_the_last_token_s_logit_over_the_scale(ppm: Path) -> None:
     scorer = PpmScorer(ppm, Transformers())
-    prefix = METHOD.prompt("GCD of 4, 6", GOOD)
+    prefix = TOOLS.prompt("GCD of 4, 6", (GOOD,)).text
     ids = torch.tensor([scorer.tokenizer(prefix)["input_ids"]])
     with torch.inference_mode():
         logit = scorer.model(input_ids=ids).logits.item()
-    assert scorer.score_now([prefix, METHOD.prompt("GCD of 4, 6", "")])[0] == pytest.approx(math.tanh(logit / 5.0))
+    assert scored(scorer, [prefix, TOOLS.prompt("GCD of 4, 6").text])[0] == pytest.approx(math.tanh(logit / 5.0))
     assert scorer.model.config.ppm_scale == 5.0
 
 
 def test_scores_do_not_depend_on_what_shares_their_batch(ppm: Path) -> None:
     scorer = PpmScorer(ppm, Transformers(batch=3))
-    prefixes = [METHOD.prompt(f"GCD of {n}, 6", GOOD if n % 2 else BAD) for n in (1, 22, 333, 4444, 55555)]
-    alone = [scorer.score_now([prefix])[0] for prefix in prefixes]
-    assert scorer.score_now(prefixes) == pytest.approx(alone, abs=1e-6)
+    prefixes = [TOOLS.prompt(f"GCD of {n}, 6", (GOOD if n % 2 else BAD,)).text for n in (1, 22, 333, 4444, 55555)]
+    alone = [scored(scorer, [prefix])[0] for prefix in prefixes]
+    assert scored(scorer, prefixes) == pytest.approx(alone, abs=1e-6)
 
 
 def test_what_siblings_share_is_computed_once_and_changes_no_score(ppm: Path) -> None:
     scorer = PpmScorer(ppm, Transformers())
-    long, short = METHOD.prompt("GCD of 1234567, 7654321", 4 * GOOD), METHOD.prompt("GCD of 4, 6", "")
+    long, short = TOOLS.prompt("GCD of 1234567, 7654321", (4 * GOOD,)).text, TOOLS.prompt("GCD of 4, 6").text
     prefixes = [before + step for before in (long, short) for step in (GOOD, BAD, "b = gcd(a)", "# stop")] + [long]
     whole = []
     with torch.inference_mode():
@@ -75,5 +81,5 @@ def test_what_siblings_share_is_computed_once_and_changes_no_score(ppm: Path) ->
     scorer.model.base_model.register_forward_pre_hook(
         lambda model, args, given: computed.append((args[0] if args else given["input_ids"]).numel()), with_kwargs=True
     )
-    assert scorer.score_now(prefixes) == pytest.approx(whole, abs=1e-6)
+    assert scored(scorer, prefixes) == pytest.approx(whole, abs=1e-6)
     assert sum(computed) < 0.6 * sum(map(len, scorer.encoded(prefixes).values()))

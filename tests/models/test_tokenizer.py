@@ -8,7 +8,8 @@ from transformers import PreTrainedTokenizerFast
 from models.checkpoint import weights_hash
 from models.tokenizer import save_tokenizer, train_tokenizer
 from perseid.engine import Completion
-from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, MARKS, METHOD, PAD
+from perseid.formats import TOOLS
+from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP, MARKS, PAD
 
 
 def test_the_special_tokens_are_the_marks_of_the_method_and_the_padding_and_none_is_code() -> None:
@@ -16,7 +17,7 @@ def test_the_special_tokens_are_the_marks_of_the_method_and_the_padding_and_none
     special = {str(token) for token in tokenizer.added_tokens_decoder.values()}
     assert special == {PAD, *MARKS}
     assert (tokenizer.pad_token, tokenizer.eos_token) == (PAD, END_OF_ANSWER)
-    parsed = [METHOD.parse(Completion(f"a = '{mark}'", END_OF_STEP, 3)).parsed for mark in sorted(special)]
+    parsed = [TOOLS.read(Completion(f"a = '{mark}'", END_OF_STEP, 3)).parsed for mark in sorted(special)]
     assert parsed == [False] * len(special)
 
 

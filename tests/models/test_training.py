@@ -15,7 +15,7 @@ from models.ppm import PpmScorer, train_ppm
 from models.training import warm_up
 from perseid.errors import UserError
 from perseid.experiment import Base, PolicyTraining, PpmTraining, Transformers
-from perseid.methods.rstar_math import MARKS
+from perseid.formats.tools import MARKS
 from tests.models.conftest import ATTEMPT
 from tests.models.test_ppm import pairs
 

@@ -10,8 +10,10 @@ from perseid import tables
 from perseid.engine import Completion, Generate
 from perseid.evaluate import Examiner, against_sampling, greedy, in_order, sample, soundness
 from perseid.experiment import Evaluation
+from perseid.formats import TOOLS
+from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP
 from perseid.graders import Judge
-from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, METHOD
+from perseid.methods.rstar_math import METHOD
 from perseid.problems import Gold, Problem, toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
 
@@ -52,7 +54,7 @@ class Writer:
         return [self.continued(request) for request in requests]
 
     def continued(self, request: Generate) -> Completion:
-        rest = self.text[len(request.prompt.split("<|steps|>")[1]) :]
+        rest = self.text[len(request.prompt.text.split("<|steps|>")[1]) :]
         whole = request.sampling.stop == (END_OF_ANSWER,)
         step, more, _ = (rest, "", "") if whole else rest.partition(END_OF_STEP)
         return Completion(step, END_OF_STEP if more else END_OF_ANSWER, 5)
@@ -75,13 +77,13 @@ class Narrow(Writer):
 
     def continued(self, request: Generate) -> Completion:
         self.asked += 1
-        if len(request.prompt) > self.context or self.asked % self.every == 0:
+        if len(request.prompt.text) > self.context or self.asked % self.every == 0:
             return Completion("", "", 0, "longer than the context")
         return super().continued(request)
 
 
 def shorter_than(question: str) -> int:
-    return len(METHOD.prompt(question, "")) - 1
+    return len(TOOLS.prompt(question).text) - 1
 
 
 def test_a_question_that_the_engine_refuses_has_its_rows_and_is_not_right(by: Examiner) -> None:
@@ -159,5 +161,5 @@ def test_a_verified_program_that_was_right_by_chance_is_found_out(sandbox: Sandb
             "response": [RIGHT + END_OF_ANSWER, LUCKY + END_OF_ANSWER],
         }
     )
-    found = soundness(verified, PROBLEMS, METHOD, sandbox, SETTINGS, seed=0)
+    found = soundness(verified, PROBLEMS, TOOLS, sandbox, SETTINGS, seed=0)
     assert found.rows() == [("a" * 16, 3, 3, 0), ("b" * 16, 3, 0, 0)]

@@ -14,14 +14,13 @@ import polars as pl
 import pytest
 
 from perseid.experiment import Pairs
-from perseid.methods.rstar_math import METHOD
+from perseid.formats import TOOLS
 from perseid.pairs import REASONS, Branch, build_pairs, contrasts, edges, fault, split_of
 from perseid.problems.problem import Problem
 from perseid.tables import frame
 
 PROBLEMS = pl.DataFrame([asdict(Problem(p, "pool", 1, "f", "", "w", "seen", f"{p}?")) for p in ("p", "r")])
 STEPS = Pairs(margin=0.5, min_edit=0, final=False)
-START = "<|question|>p?<|steps|>"
 TREE = {
     "0": (0.0, None),
     "0.1": (0.5, None),
@@ -56,8 +55,8 @@ def grown(tree: dict[str, tuple[float, bool | None]], problem_id: str = "p") -> 
 
 
 def built(settings: Pairs, tree: dict[str, tuple[float, bool | None]] = TREE) -> tuple[list[Any], dict[str, int]]:
-    pairs, rejects = build_pairs(grown(tree), PROBLEMS, METHOD, settings)
-    columns = pairs.select("kind", "prompt", "chosen", "rejected", "q_chosen", "q_rejected", "weight")
+    pairs, rejects = build_pairs(grown(tree), PROBLEMS, TOOLS, settings)
+    columns = pairs.select("kind", "prefix", "chosen", "rejected", "q_chosen", "q_rejected", "weight")
     return sorted(columns.rows()), {reason: count for reason, count in rejects.rows() if count}
 
 
@@ -65,10 +64,10 @@ def test_the_best_children_that_lead_right_are_paired_with_the_worst_that_lead_w
     third = pytest.approx(1 / 3)
     pairs, rejects = built(STEPS)
     assert pairs == [
-        ("step", START, "[0.1]", "[0.2]", 0.5, -1.0, third),
-        ("step", START, "[0.3]", "[0.1]", 1.0, 0.5, third),
-        ("step", START, "[0.3]", "[0.2]", 1.0, -1.0, third),
-        ("step", START + "[0.1]", "[0.1.1]", "[0.1.2]", 1.0, -1.0, 1.0),
+        ("step", "", "[0.1]", "[0.2]", 0.5, -1.0, third),
+        ("step", "", "[0.3]", "[0.1]", 1.0, 0.5, third),
+        ("step", "", "[0.3]", "[0.2]", 1.0, -1.0, third),
+        ("step", "[0.1]", "[0.1.1]", "[0.1.2]", 1.0, -1.0, 1.0),
     ]
     assert rejects == {}
 
@@ -88,10 +87,10 @@ def test_final_pairs_compare_whole_responses_of_the_best_right_and_the_worst_wro
     pairs, _ = built(Pairs(final=True, margin=2.0, min_edit=99))
     half = 0.25
     assert pairs == [
-        ("final", START, "[0.1][0.1.1]", "[0.1][0.1.2]", 0.75, -0.25, half),
-        ("final", START, "[0.1][0.1.1]", "[0.2][0.2.1]", 0.75, -1.0, half),
-        ("final", START, "[0.3][0.3.1]", "[0.1][0.1.2]", 1.0, -0.25, half),
-        ("final", START, "[0.3][0.3.1]", "[0.2][0.2.1]", 1.0, -1.0, half),
+        ("final", "", "[0.1][0.1.1]", "[0.1][0.1.2]", 0.75, -0.25, half),
+        ("final", "", "[0.1][0.1.1]", "[0.2][0.2.1]", 0.75, -1.0, half),
+        ("final", "", "[0.3][0.3.1]", "[0.1][0.1.2]", 1.0, -0.25, half),
+        ("final", "", "[0.3][0.3.1]", "[0.2][0.2.1]", 1.0, -1.0, half),
     ]
 
 
@@ -104,7 +103,7 @@ def written(tree: dict[str, tuple[float, bool | None]], words: dict[str, str], s
     """Pairs and what was dropped, of a tree whose steps say `words`."""
     tables = grown(tree)
     tables["texts"] = tables["texts"].with_columns(text=pl.col("node_id").replace_strict(words))
-    return list(build_pairs(tables, PROBLEMS, METHOD, settings))
+    return list(build_pairs(tables, PROBLEMS, TOOLS, settings))
 
 
 def test_the_best_right_and_the_worst_wrong_way_on_decide_in_whatever_order_they_are_found() -> None:
@@ -133,7 +132,7 @@ def test_nodes_that_say_the_same_give_a_pair_once_and_the_others_are_counted() -
     tree = {"0": (0.0, None), **{f"0.{n}": (0.0, None) for n in (1, 2, 3)}, **below}
     words = {node: "same" if node.count(".") == 1 else "right" if q > 0 else "wrong" for node, (q, _) in tree.items()}
     pairs, rejects = written(tree, words, STEPS)
-    assert pairs.select("prompt", "chosen", "rejected").rows() == [(f"{START}same", "right", "wrong")]
+    assert pairs.select("prefix", "chosen", "rejected").rows() == [("same", "right", "wrong")]
     assert dict(rejects.rows()) == {**dict.fromkeys(REASONS, 0), "duplicate": 2}
 
 
@@ -141,7 +140,7 @@ def test_problems_without_contrast_are_counted_and_those_after_them_give_their_p
     plain = {"0": (1.0, None), "0.1": (1.0, True)}
     parts = [grown(plain, "a"), grown(plain, "b"), grown(TREE)]
     tables = {name: pl.concat([part[name] for part in parts]) for name in parts[0]}
-    pairs, rejects = build_pairs(tables, PROBLEMS, METHOD, STEPS)
+    pairs, rejects = build_pairs(tables, PROBLEMS, TOOLS, STEPS)
     assert pairs["problem_id"].to_list() == ["p"] * 4
     assert dict(rejects.rows()) == {**dict.fromkeys(REASONS, 0), "no_contrast": 2}
 
@@ -174,7 +173,7 @@ def test_equal_responses_make_one_final_pair_and_none_with_themselves() -> None:
     tables = grown(same)
     written = {"0.1": "good", "0.2": "good", "0.3": "bad", "0.4": "good"}
     tables["texts"] = tables["texts"].with_columns(text=pl.col("node_id").replace_strict(written))
-    pairs, _ = build_pairs(tables, PROBLEMS, METHOD, Pairs(final=True, margin=2.0, min_edit=0))
+    pairs, _ = build_pairs(tables, PROBLEMS, TOOLS, Pairs(final=True, margin=2.0, min_edit=0))
     assert pairs.select("kind", "chosen", "rejected", "q_chosen", "q_rejected", "weight").rows() == [
         ("final", "good", "bad", 1.0, -0.5, 1.0)
     ]
@@ -193,21 +192,21 @@ def test_a_pair_must_agree_in_q_and_in_its_continuations() -> None:
 def test_only_nodes_with_both_kinds_of_answers_below_are_walked() -> None:
     leaf, mixed = branch("x", 0.0, 1.0, None), branch("m", 0.0, 1.0, -1.0)
     root = Branch("", 0.0, [leaf, mixed], 1.0, -1.0)
-    assert [(text, node) for text, node in edges(root, "start ")] == [("start ", root), ("start m", mixed)]
+    assert [(text, node) for text, node in edges(root)] == [("", root), ("m", mixed)]
 
 
 def test_every_pair_of_a_problem_is_in_one_split_and_the_share_is_about_as_asked() -> None:
     assert {split_of(f"p{i}", 0.0) for i in range(100)} == {"train"}
     assert {split_of(f"p{i}", 1.0) for i in range(100)} == {"held_out"}
     assert 200 < sum(split_of(f"p{i}", 0.25) == "held_out" for i in range(1000)) < 300
-    pairs, _ = build_pairs(grown(TREE), PROBLEMS, METHOD, Pairs(min_edit=0))
+    pairs, _ = build_pairs(grown(TREE), PROBLEMS, TOOLS, Pairs(min_edit=0))
     assert set(pairs["split"]) == {split_of("p", 0.25)}
 
 
 def test_pairs_are_named_by_their_content_and_sorted_by_name() -> None:
-    first, _ = build_pairs(grown(TREE), PROBLEMS, METHOD, Pairs(min_edit=0))
-    again, _ = build_pairs(grown(dict(reversed(TREE.items()))), PROBLEMS, METHOD, Pairs(min_edit=0))
-    other, _ = build_pairs(grown(TREE, "r"), PROBLEMS, METHOD, Pairs(min_edit=0))
+    first, _ = build_pairs(grown(TREE), PROBLEMS, TOOLS, Pairs(min_edit=0))
+    again, _ = build_pairs(grown(dict(reversed(TREE.items()))), PROBLEMS, TOOLS, Pairs(min_edit=0))
+    other, _ = build_pairs(grown(TREE, "r"), PROBLEMS, TOOLS, Pairs(min_edit=0))
     assert first.equals(again)
     assert first["pair_id"].is_sorted()
     assert first.height == other.height == 8

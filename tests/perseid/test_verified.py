@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from perseid.methods.rstar_math import METHOD
+from perseid.formats import TOOLS
 from perseid.problems.problem import Problem
 from perseid.sandbox import Execution, Sandbox
 from perseid.search import SandboxFailure
@@ -55,14 +55,14 @@ def test_the_best_by_mean_q_then_by_minimum_q_are_kept_for_each_problem(sandbox:
         ("d", "p1", True, 0.1, 0.1, program(4)),
         ("e", "p2", False, 1.0, 1.0, program(5)),
     )
-    verified, rejected = verify(tables, PROBLEMS, METHOD, sandbox, top=2)
+    verified, rejected = verify(tables, PROBLEMS, TOOLS, sandbox, top=2)
     assert kept(verified) == [("p0", 1, "b"), ("p0", 2, "c"), ("p1", 1, "d")]
     assert rejected.rows() == []
 
 
 def test_a_row_is_the_whole_response_as_the_policy_will_be_trained_on_it(sandbox: Sandbox) -> None:
     path = [(f"# read\na = q.split(){STEP}", ""), (f"# twice\nprint(double(int(a[1]))){ANSWER}", "10\n")]
-    verified, _ = verify(searched(("a", "p1", True, 0.5, 0.25, path)), PROBLEMS, METHOD, sandbox, top=2)
+    verified, _ = verify(searched(("a", "p1", True, 0.5, 0.25, path)), PROBLEMS, TOOLS, sandbox, top=2)
     assert verified.rows(named=True) == [
         {
             "trajectory_id": "a",
@@ -85,27 +85,27 @@ def test_a_program_that_cpython_does_not_confirm_is_rejected_and_the_next_takes_
         ("b", "p0", True, 0.8, 0.8, [(f"print(nowhere){ANSWER}", "3\n")]),
         ("c", "p0", True, 0.7, 0.7, program(3)),
     )
-    verified, rejected = verify(tables, PROBLEMS, METHOD, sandbox, top=1)
+    verified, rejected = verify(tables, PROBLEMS, TOOLS, sandbox, top=1)
     assert kept(verified) == [("p0", 1, "c")]
     assert rejected.rows() == [("a", "p0", "prints something else on CPython"), ("b", "p0", "error on CPython")]
 
 
 def test_what_earlier_steps_print_must_agree_too(sandbox: Sandbox) -> None:
     path = [(f"print(1){STEP}", "1\n"), (f"print(2){ANSWER}", "2\n")]
-    verified, _ = verify(searched(("a", "p0", True, 0.5, 0.5, path)), PROBLEMS, METHOD, sandbox, top=1)
+    verified, _ = verify(searched(("a", "p0", True, 0.5, 0.5, path)), PROBLEMS, TOOLS, sandbox, top=1)
     assert kept(verified) == [("p0", 1, "a")]
 
 
 def test_of_equal_programs_the_best_is_kept_whatever_their_comments_say(sandbox: Sandbox) -> None:
     other = [(f"# one\na = 1{STEP}", ""), (f"# out\nprint(a){ANSWER}", "1\n")]
     tables = searched(("a", "p0", True, 0.1, 0.1, program(1)), ("b", "p0", True, 0.2, 0.2, other))
-    verified, rejected = verify(tables, PROBLEMS, METHOD, sandbox, top=2)
+    verified, rejected = verify(tables, PROBLEMS, TOOLS, sandbox, top=2)
     assert kept(verified) == [("p0", 1, "b")]
     assert rejected.rows() == [("a", "p0", "duplicate")]
 
 
 def test_nothing_right_gives_empty_tables_of_the_same_shape(sandbox: Sandbox) -> None:
-    verified, rejected = verify(searched(("a", "p0", False, 0.1, 0.1, program(1))), PROBLEMS, METHOD, sandbox, top=2)
+    verified, rejected = verify(searched(("a", "p0", False, 0.1, 0.1, program(1))), PROBLEMS, TOOLS, sandbox, top=2)
     assert (verified.shape, rejected.shape) == ((0, 10), (0, 3))
 
 
@@ -130,23 +130,23 @@ class Agreeing:
 
 def test_what_trains_a_policy_was_run_on_cpython() -> None:
     sandbox = Agreeing()
-    verified, _ = verify(searched(("a", "p0", True, 0.1, 0.1, program(1))), PROBLEMS, METHOD, sandbox, top=2)
+    verified, _ = verify(searched(("a", "p0", True, 0.1, 0.1, program(1))), PROBLEMS, TOOLS, sandbox, top=2)
     assert (kept(verified), sandbox.tiers) == ([("p0", 1, "a")], ["cpython"])
 
 
 def test_fewer_executions_than_programs_are_an_error() -> None:
     with pytest.raises(ValueError, match="zip"):
-        verify(searched(("a", "p0", True, 0.1, 0.1, program(1))), PROBLEMS, METHOD, Agreeing(answered=0), top=2)
+        verify(searched(("a", "p0", True, 0.1, 0.1, program(1))), PROBLEMS, TOOLS, Agreeing(answered=0), top=2)
 
 
 def test_among_equal_q_the_shorter_comes_first_and_then_the_name() -> None:
     tables = searched(*((name, "p0", True, 0.5, 0.5, program(n)) for n, name in enumerate("dcba", 1)))
     tokens = pl.col("trajectory_id").replace_strict({"d": 9, "c": 30, "b": 20, "a": 20}, return_dtype=pl.Int64)
     tables["trajectories"] = tables["trajectories"].with_columns(tokens=tokens)
-    verified, _ = verify(tables, PROBLEMS, METHOD, Agreeing(), top=3)
+    verified, _ = verify(tables, PROBLEMS, TOOLS, Agreeing(), top=3)
     assert kept(verified) == [("p0", 1, "d"), ("p0", 2, "a"), ("p0", 3, "b")]
 
 
 def test_a_failing_sandbox_is_no_verdict_about_a_program() -> None:
     with pytest.raises(SandboxFailure, match="p0: the sandbox failed: worker lost"):
-        verify(searched(("a", "p0", True, 0.1, 0.1, program(1))), PROBLEMS, METHOD, Broken(), top=2)
+        verify(searched(("a", "p0", True, 0.1, 0.1, program(1))), PROBLEMS, TOOLS, Broken(), top=2)

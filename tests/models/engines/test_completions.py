@@ -1,7 +1,7 @@
 import pytest
 
 from models.engines.completions import Choice, asked, stop_met
-from perseid.engine import Generate, Sampling
+from perseid.engine import Generate, Prompt, Sampling
 
 
 def choice(**fields: object) -> Choice:
@@ -30,7 +30,7 @@ def test_the_stop_string_is_what_the_answer_says_and_never_a_guess(
 
 def test_a_request_says_all_that_decides_its_answer() -> None:
     sampling = Sampling(temperature=0.5, top_p=0.9, max_tokens=7, stop=("a", "b"))
-    assert asked(Generate("p", 2**63 + 5, sampling), "m") == {
+    assert asked(Generate(Prompt.of("p"), 2**63 + 5, sampling), "m") == {
         "model": "m",
         "prompt": "p",
         "max_tokens": 7,

@@ -1,10 +1,10 @@
 import asyncio
 
 from models.engines.scripted import Choices, ScriptedEngine
-from perseid.engine import Completion, Generate, Sampling
+from perseid.engine import Completion, Generate, Prompt, Sampling
 
 ENGINE = ScriptedEngine(Choices(lambda prompt: [(f"{prompt} one", "|"), (f"{prompt} two words", "")]))
-REQUESTS = [Generate(prompt, seed, Sampling()) for prompt in ("a", "b") for seed in range(20)]
+REQUESTS = [Generate(Prompt.of(prompt), seed, Sampling()) for prompt in ("a", "b") for seed in range(20)]
 
 
 def test_an_answer_depends_on_prompt_and_seed_and_not_on_the_batch() -> None:

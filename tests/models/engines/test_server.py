@@ -18,7 +18,7 @@ from models.checkpoint import weights_hash
 from models.engines import opened
 from models.engines.scripted import Choices, ScriptedEngine
 from models.engines.server import KEY, ServerEngine
-from perseid.engine import Completion, EngineFailure, Generate, Sampling
+from perseid.engine import Completion, EngineFailure, Generate, Prompt, Sampling
 from perseid.errors import UserError
 from perseid.experiment import Search, Server
 from perseid.methods.rstar_math import METHOD
@@ -27,10 +27,10 @@ from perseid.search.rows import tables
 from tests.models.engines.fake_server import ANSWER, FAILURES, STEP, FakeServer, rule
 
 SAMPLING = Sampling(max_tokens=16, stop=(STEP, ANSWER))
-REQUESTS = [Generate(f"prompt {i % 5}", 2**63 + i, SAMPLING) for i in range(40)]
+REQUESTS = [Generate(Prompt.of(f"prompt {i % 5}"), 2**63 + i, SAMPLING) for i in range(40)]
 
 
-WANTED = [rule(request.prompt, request.seed) for request in REQUESTS]
+WANTED = [rule(request.prompt.text, request.seed) for request in REQUESTS]
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_a_server_that_answers_probes_but_no_request_is_asked_ever_more_rarely(
 def test_a_prompt_that_fills_the_context_is_refused_and_the_others_are_answered(
     folder: Path, server: FakeServer
 ) -> None:
-    long = replace(REQUESTS[0], prompt="word " * 100)
+    long = replace(REQUESTS[0], prompt=Prompt.of("word " * 100))
     refused = Completion("", "", 0, refusal="a prompt of 100 tokens leaves no room in a context of 100")
     with ServerEngine(folder, settings(server)) as engine:
         assert generate(engine, [long, *REQUESTS]) == [refused, *WANTED]
@@ -176,9 +176,9 @@ def test_a_prompt_that_fills_the_context_is_refused_and_the_others_are_answered(
 
 
 def test_a_prompt_near_the_end_of_the_context_is_continued_to_its_end(folder: Path, server: FakeServer) -> None:
-    near = replace(REQUESTS[0], prompt="word " * 90)
+    near = replace(REQUESTS[0], prompt=Prompt.of("word " * 90))
     with ServerEngine(folder, settings(server)) as engine:
-        assert generate(engine, [near]) == [rule(near.prompt, near.seed)]
+        assert generate(engine, [near]) == [rule(near.prompt.text, near.seed)]
     assert [body["max_tokens"] for body in server.asked] == [16, 10]
 
 
@@ -314,7 +314,7 @@ def test_a_single_stop_string_needs_no_stop_reason_and_several_do(folder: Path, 
     server.fate = lambda number: "no reason"
     server.rule = lambda prompt, seed: Completion("text", STEP, 2)
     with ServerEngine(folder, settings(server)) as engine:
-        single = Generate("prompt", 0, Sampling(stop=(STEP,)))
+        single = Generate(Prompt.of("prompt"), 0, Sampling(stop=(STEP,)))
         assert generate(engine, [single]) == [Completion("text", STEP, 2)]
         with pytest.raises(UserError, match="expected vLLM's stop_reason to name the stop string"):
             generate(engine, REQUESTS[:1])

@@ -19,11 +19,13 @@ import pytest
 from models.engines import guard, opened
 from models.engines.vllm import MARK, VllmEngine
 from models.policy import bootstrap, train_policy
-from perseid.engine import Completion, EngineFailure, Generate, Sampling
+from perseid.engine import Completion, EngineFailure, Generate, Prompt, Sampling
 from perseid.errors import UserError
 from perseid.experiment import Base, PolicyTraining, Search, Transformers, Vllm
+from perseid.formats import TOOLS
+from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP, MARKS
 from perseid.graders import Judge
-from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, MARKS, METHOD
+from perseid.methods.rstar_math import METHOD
 from perseid.problems import toolbox_source
 from perseid.problems.problem import Gold, Problem
 from perseid.sandbox import AsyncSandbox, Sandbox
@@ -57,7 +59,7 @@ def engine(folder: Path) -> Iterator[VllmEngine]:
 
 
 def prompts() -> list[str]:
-    return [METHOD.prompt(question, "") for question in QUESTIONS]
+    return [TOOLS.prompt(question).text for question in QUESTIONS]
 
 
 def ask(engine: VllmEngine, *requests: Generate) -> list[Completion]:
@@ -98,13 +100,13 @@ class TestVllm:
             Sampling(temperature=0.0, max_tokens=limit, stop=stop)
             for limit, stop in ((3, ()), (40, (END_OF_STEP,)), (60, (END_OF_ANSWER, END_OF_STEP)), (500, ()))
         ]
-        requests = [Generate(prompt, 0, sampling) for prompt in prompts() for sampling in greedy]
+        requests = [Generate(Prompt.of(prompt), 0, sampling) for prompt in prompts() for sampling in greedy]
         assert ask(engine, *requests) == TransformersEngine(folder, Transformers(threads=1)).generate_now(requests)
         assert engine.weights == TransformersEngine(folder, Transformers(threads=1)).weights
 
     def test_the_same_seed_draws_the_same_text_and_others_differ(self, engine: VllmEngine) -> None:
         seeds = (1, 2, 3, 1, 2**64 - 1, -5)
-        texts = [c.text for c in ask(engine, *(Generate(prompts()[0], seed, HOT) for seed in seeds))]
+        texts = [c.text for c in ask(engine, *(Generate(Prompt.of(prompts()[0]), seed, HOT) for seed in seeds))]
         assert texts[0] == texts[3]
         assert len(set(texts)) == 5
 
@@ -113,27 +115,33 @@ class TestVllm:
         free, token, short = ask(
             engine,
             *(
-                Generate(prompt, 0, Sampling(temperature=0.0, max_tokens=n, stop=stop))
+                Generate(Prompt.of(prompt), 0, Sampling(temperature=0.0, max_tokens=n, stop=stop))
                 for n, stop in ((limit, ()), (limit, (END_OF_ANSWER, END_OF_STEP)), (2, (END_OF_STEP,)))
             ),
         )
         assert (token.stop, token.text) == (END_OF_STEP, free.text.split(END_OF_STEP)[0])
         assert (short.stop, short.num_tokens, free.stop, free.num_tokens) == ("", 2, "", limit)
         part = token.text[3:6]  # in the middle of the text, no token of its own
-        [cut] = ask(engine, Generate(prompt, 0, Sampling(temperature=0.0, max_tokens=limit, stop=(part, END_OF_STEP))))
+        [cut] = ask(
+            engine,
+            Generate(Prompt.of(prompt), 0, Sampling(temperature=0.0, max_tokens=limit, stop=(part, END_OF_STEP))),
+        )
         assert (cut.stop, cut.text) == (part, token.text.split(part)[0])
         assert 0 < cut.num_tokens <= token.num_tokens
 
     def test_a_prompt_that_fills_the_context_is_refused_and_the_others_are_answered(self, engine: VllmEngine) -> None:
-        refused, answered = ask(engine, Generate("7" * 160, 0, STEP), Generate(prompts()[0], 0, STEP))
+        refused, answered = ask(
+            engine, Generate(Prompt.of("7" * 160), 0, STEP), Generate(Prompt.of(prompts()[0]), 0, STEP)
+        )
         assert refused == Completion("", "", 0, refusal="a prompt of 160 tokens leaves no room in the context of 160")
         assert answered.refusal == ""
-        [last] = ask(engine, Generate("7" * 159, 0, LONG))
+        [last] = ask(engine, Generate(Prompt.of("7" * 159), 0, LONG))
         assert last.num_tokens == 1
 
     def test_calls_from_many_event_loops_are_answered_in_order(self, engine: VllmEngine) -> None:
         requests = [
-            [Generate(prompt, 0, Sampling(temperature=0.0, max_tokens=n)) for prompt in prompts()] for n in range(1, 30)
+            [Generate(Prompt.of(prompt), 0, Sampling(temperature=0.0, max_tokens=n)) for prompt in prompts()]
+            for n in range(1, 30)
         ]
         alone = [ask(engine, *call) for call in requests]
 
@@ -151,7 +159,7 @@ class TestVllm:
         async def cached() -> int:
             from vllm.inputs.engine import tokens_input
 
-            parameters = engine._parameters(Generate("", 0, STEP), 16)
+            parameters = engine._parameters(Generate(Prompt.of(""), 0, STEP), 16)
             async for answer in engine._llm.generate(tokens_input(ids), parameters, next(engine._names)):
                 found = answer
             return found.num_cached_tokens
@@ -161,7 +169,9 @@ class TestVllm:
 
     def test_a_cancelled_call_leaves_vllm(self, engine: VllmEngine) -> None:
         async def cancelled() -> tuple[int, int]:
-            call = asyncio.ensure_future(engine.generate([Generate(prompts()[0], s, LONG) for s in range(200)]))
+            call = asyncio.ensure_future(
+                engine.generate([Generate(Prompt.of(prompts()[0]), s, LONG) for s in range(200)])
+            )
             while not engine._llm.get_num_unfinished_requests():
                 await asyncio.sleep(0.001)
             under_way = engine._llm.get_num_unfinished_requests()
@@ -176,11 +186,11 @@ class TestVllm:
 
         under_way, after = asyncio.run(cancelled())
         assert (under_way > 0, after, len(engine._calls)) == (True, 0, 0)
-        assert ask(engine, Generate(prompts()[0], 0, STEP))[0].refusal == ""
+        assert ask(engine, Generate(Prompt.of(prompts()[0]), 0, STEP))[0].refusal == ""
 
     def test_sampling_that_vllm_does_not_take_is_the_users_mistake(self, engine: VllmEngine) -> None:
         with pytest.raises(UserError, match="temperature must be in"):
-            ask(engine, Generate(prompts()[0], 0, Sampling(temperature=3.0)))
+            ask(engine, Generate(Prompt.of(prompts()[0]), 0, Sampling(temperature=3.0)))
 
     def test_what_starting_it_set_in_the_environment_is_gone(self, engine: VllmEngine) -> None:
         assert [name for name in ("LD_PRELOAD", "OMP_NUM_THREADS", "SPT_NOENV", MARK) if name in os.environ] == []
@@ -202,7 +212,9 @@ class TestEnds:
         others, files = set(processes()), set(temporary_files())
 
         async def killed(engine: VllmEngine, pid: int) -> None:
-            call = asyncio.ensure_future(engine.generate([Generate(prompts()[0], s, LONG) for s in range(500)]))
+            call = asyncio.ensure_future(
+                engine.generate([Generate(Prompt.of(prompts()[0]), s, LONG) for s in range(500)])
+            )
             await asyncio.sleep(0.1)
             os.kill(pid, signal.SIGKILL)
             await call
@@ -212,7 +224,7 @@ class TestEnds:
             with pytest.raises(EngineFailure, match="vLLM failed"):
                 asyncio.run(killed(engine, pid))
             with pytest.raises(EngineFailure, match="vLLM failed"):
-                ask(engine, Generate(prompts()[0], 0, STEP))
+                ask(engine, Generate(Prompt.of(prompts()[0]), 0, STEP))
         assert (set(processes()), set(temporary_files())) == (others, files)
 
     @pytest.mark.parametrize("when", ["starting", "up"])
@@ -240,7 +252,7 @@ class TestEnds:
 @pytest.mark.slow
 def test_more_prompts_at_once_than_a_step_computes_are_all_answered(engine: VllmEngine) -> None:
     """9,000 tokens of prompts in one call: cut in two, one that is sampled by a seed ended vLLM on a CPU."""
-    asked = [Generate(f"{number:03}" + "7" * 140, number, STEP) for number in range(64)]
+    asked = [Generate(Prompt.of(f"{number:03}" + "7" * 140), number, STEP) for number in range(64)]
     assert all(completion.num_tokens > 0 for completion in ask(engine, *asked))
 
 

@@ -1,16 +1,13 @@
 """The numbers are those of the specification, section 10, worked by hand."""
 
-import ast
 import math
-import warnings
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from perseid.engine import Completion, Sampling
+from perseid.engine import Sampling
 from perseid.experiment import Search
-from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, MARKS, METHOD, PAD, QUESTION, uct
+from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP
+from perseid.methods.rstar_math import METHOD, uct
 from perseid.search.method import Rated, Standing, Step
 from perseid.search.tree import Stats
 
@@ -109,111 +106,6 @@ def test_by_default_answers_stand_beside_other_steps_and_comments_make_no_differ
     samples = [step("# x\na = 1"), step("# y\na = 1"), step("print(a)", True), step("print(a)"), step("print(b)", True)]
     assert METHOD.keep(samples, [], DEFAULT) == [samples[0], samples[2], samples[3], samples[4]]
     assert METHOD.keep(samples[:2], [], PARITY) == samples[:2]
-
-
-SAME = [
-    ("a = 1", "a = 1  # one"),
-    ("# x\na = 1", "a = 1\n\n   # y"),
-    ("if a:\n    b = 1  # x\n# y\n    c = 2", "if a:\n    b = 1\n    c = 2"),
-    ("s = '#'  # x", "s = '#'"),
-    ('s = """ 2 """', 's = """ 2 """  # x'),
-    ("f(1,  # x\n  2)", "f(1,\n  2)"),
-    ("a = 'x'\r\nb = 2", "a = 'x'\nb = 2"),
-    ("a = 'x'   \n", "a = 'x'"),
-    ("# it's\na = 1", "a = 1"),
-    ('# """\na = 1\n# """', "a = 1"),
-]
-OTHERS = [
-    ("s = '''\n# 5\n'''", "s = '''\n'''"),
-    ('s = """\n# 5\n"""', 's = """\n# 6\n"""'),
-    ("s = '''a  \n'''", "s = '''a\n'''"),
-    ("s = '''a\n\n'''", "s = '''a\n'''"),
-    ("s = '''a\n   \nb'''", "s = '''a\n\nb'''"),
-    ('s = f"""{a}\n\n# 5"""', 's = f"""{a}\n# 5"""'),
-    ("s = '# 5'", "s = '# 6'"),
-    ("s = 'a\\\n# 5'", "s = 'a\\\n# 6'"),
-    ("a = 1 \\\n\nb = 2", "a = 1 \\\nb = 2"),
-    ("a = 1 \\\n\n", "a = 1 \\\n"),
-    ("a = 1 \\\r\n", "a = 1 \\\n"),
-    ("if a:\n    b = 1\nc = 2", "if a:\n    b = 1\n    c = 2"),
-    ("b = 1\n# x\u2028a = 1", "b = 1\na = 1"),
-    ("b = 1\n# x\x0ca = 1", "b = 1\na = 1"),
-    ("# x\ra = 1", "# x a = 1\nb"),
-    ("s = 'a # 5", "s = 'a # 6"),
-    ('s = """a # 5', 's = """a # 6'),
-    ("a = $ # 5", "a = $ # 6"),
-]
-
-
-@pytest.mark.parametrize(("one", "other"), SAME)
-def test_programs_that_differ_in_comments_and_blank_lines_alone_are_one(one: str, other: str) -> None:
-    assert METHOD.program_key(one) == METHOD.program_key(other)
-
-
-@pytest.mark.parametrize(("one", "other"), OTHERS)
-def test_what_only_looks_like_a_comment_tells_programs_apart(one: str, other: str) -> None:
-    assert METHOD.program_key(one) != METHOD.program_key(other)
-
-
-PIECES = ["a = 1", "if a:", "    b = 2", "    ", "", "#", " # x", "'", '"', "'''", '"""', "\\", *"\n\n\n\r\t\f"]
-programs = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
-
-
-@settings(deadline=None, max_examples=200)
-@given(programs)
-def test_the_key_of_a_program_means_what_the_program_means(code: str) -> None:
-    assert meaning(METHOD.program_key(code)) == meaning(code)
-
-
-@pytest.mark.slow
-@settings(deadline=None, max_examples=1500)
-@given(programs)
-def test_the_keys_of_many_programs_mean_what_they_mean(code: str) -> None:
-    assert meaning(METHOD.program_key(code)) == meaning(code)
-
-
-def meaning(code: str) -> str:
-    """What Python reads, without places; for what it cannot read, that it cannot."""
-    warnings.simplefilter("ignore", SyntaxWarning)
-    try:
-        return ast.dump(ast.parse(code))
-    except SyntaxError:
-        return "no program"
-
-
-def test_the_prompt_is_the_question_and_the_steps_with_their_delimiters() -> None:
-    first = METHOD.parse(Completion("# read\na = numbers(q)", END_OF_STEP, 7))
-    assert first == Step("# read\na = numbers(q)<|end_of_step|>", "# read\na = numbers(q)", False, 7)
-    last = METHOD.parse(Completion("# answer\nprint(a)", END_OF_ANSWER, 5))
-    assert last == Step("# answer\nprint(a)<|end_of_answer|>", "# answer\nprint(a)", True, 5)
-    assert METHOD.prompt("1 and 2?", first.text + last.text) == (
-        "<|question|>1 and 2?<|steps|># read\na = numbers(q)<|end_of_step|># answer\nprint(a)<|end_of_answer|>"
-    )
-    assert METHOD.code_of(first.text + last.text) == "# read\na = numbers(q)\n# answer\nprint(a)"
-
-
-@pytest.mark.parametrize(
-    ("text", "stop"),
-    [
-        *(("a = 1", ""), ("", END_OF_STEP), ("# only words", END_OF_STEP)),
-        *((f"a = '{mark}'", END_OF_STEP) for mark in (*MARKS, PAD, "<|unk|>", "<|im_end|>", "<|fim▁end|>")),
-        *((f"a = 1  # {mark}", END_OF_ANSWER) for mark in (QUESTION, PAD)),
-    ],
-)
-def test_a_sample_cut_short_or_empty_or_with_a_mark_inside_is_no_step(text: str, stop: str) -> None:
-    assert not METHOD.parse(Completion(text, stop, 1)).parsed
-
-
-@pytest.mark.parametrize("code", ["a <| b", "a <b|> c", "'<|' + '|>'", "a <| b |> c", "a | b > c"])
-def test_what_is_not_a_mark_as_a_whole_is_none(code: str) -> None:
-    assert METHOD.parse(Completion(code, END_OF_STEP, 1)).parsed
-
-
-def test_a_question_reaches_the_program_as_it_is() -> None:
-    question = 'it\'s "1\\2"\nor 3'
-    names: dict[str, str] = {}
-    exec(METHOD.setup(question), names)
-    assert names["q"] == question
 
 
 def standing(rollouts: int, exhausted: bool, solved: bool | None) -> Standing:

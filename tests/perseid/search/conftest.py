@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from models.engines.scripted import Choices, ScriptedEngine
-from perseid.engine import Completion, Generate
+from perseid.engine import Completion, Generate, Prompt
 from perseid.graders import Judge
 from perseid.problems.problem import Gold, Problem
 from perseid.sandbox import Execution, State
@@ -95,7 +95,7 @@ class Late:
         self.under_way -= len(requests)
         return await self.service.generate(requests)  # type: ignore[attr-defined, no-any-return]
 
-    async def score(self, prefixes: Sequence[str]) -> list[float]:
+    async def score(self, prefixes: Sequence[Prompt]) -> list[float]:
         await self._wait()
         return await self.service.score(prefixes)  # type: ignore[attr-defined, no-any-return]
 
@@ -110,8 +110,8 @@ class LengthScorer:
 
     weights: str = "length"
 
-    async def score(self, prefixes: Sequence[str]) -> list[float]:
-        return [min(len(prefix) / 200, 1.0) for prefix in prefixes]
+    async def score(self, prefixes: Sequence[Prompt]) -> list[float]:
+        return [min(len(prefix.text) / 200, 1.0) for prefix in prefixes]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pytest
 from models.engines.scripted import ScriptedEngine
 from perseid.engine import Completion, EngineFailure, Generate
 from perseid.experiment import Search
+from perseid.formats.tools import Tools
 from perseid.graders import Judge
 from perseid.methods.rstar_math import METHOD, RStarMath
 from perseid.problems import Gold
@@ -67,7 +68,7 @@ def test_the_least_advanced_tree_goes_first(toy: Any) -> None:
         most_ahead: int = 0
 
         async def generate(self, requests: Sequence[Generate]) -> list[Completion]:
-            question = requests[0].prompt.split("<|steps|>")[0]
+            question = requests[0].prompt.text.split("<|steps|>")[0]
             self.seen[question] = self.seen.get(question, 0) + 1
             if len(self.seen) == 5:
                 self.most_ahead = max(self.most_ahead, max(self.seen.values()) - min(self.seen.values()))
@@ -407,12 +408,12 @@ def test_a_step_that_does_not_repeat_where_its_state_was_forgotten_ends_no_run(t
 
 
 def test_a_setup_that_does_not_run_is_no_fault_of_a_program(toy: Any) -> None:
-    class Mute(RStarMath):
+    class Mute(Tools):
         def setup(self, question: str) -> str:
             return "1 / 0"
 
     with pytest.raises(SandboxFailure, match="the setup does not run"):
-        run_searches(toy.problems(1), Mute(), SETTINGS, 7, toy.services(1))
+        run_searches(toy.problems(1), RStarMath(format=Mute()), SETTINGS, 7, toy.services(1))
 
 
 def test_inference_grows_a_tree_without_verdicts(toy: Any) -> None:

@@ -11,10 +11,11 @@ import pytest
 import perseid.methods
 import perseid.search
 from perseid.experiment import Search
+from perseid.formats import Step
 from perseid.methods.rstar_math import RStarMath
 from perseid.problems.problem import Problem
 from perseid.search import Stats, run_searches
-from perseid.search.method import Rated, Standing, Step
+from perseid.search.method import Rated, Standing
 from perseid.search.requests import Execute, Grade, Propose, Score
 from perseid.search.rows import tables
 
@@ -29,7 +30,7 @@ def test_no_record_that_a_method_or_a_service_sees_has_a_place_for_gold_or_a_ver
     assert names(Stats) == {"visits", "value_sum", "prior", "status"}
     assert names(Rated) == {"answer", "q"}
     assert names(Standing) == {"problem_id", "rollouts", "tokens", "samples", "exhausted", "solved", "lead"}
-    assert names(Step) == {"text", "code", "ends", "tokens", "parsed", "steps"}
+    assert names(Step) == {"text", "code", "ends", "tokens", "parsed", "steps", "cut"}
     assert names(Propose) == {"prompt", "seeds", "sampling", "rollout"}
     assert names(Execute) == {"parent", "prefix", "codes", "keep"}
     assert names(Score) == {"prefixes"}
@@ -99,7 +100,7 @@ class Listening:
         return await self.service.generate(requests)
 
     async def score(self, prefixes: Any) -> Any:
-        self.seen.texts += prefixes
+        self.seen.texts += [prefix.text for prefix in prefixes]
         return await self.service.score(prefixes)
 
     async def extend_many(self, pairs: Any) -> Any:

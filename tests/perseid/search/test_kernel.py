@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from perseid.engine import Completion
+from perseid.engine import Completion, Prompt
 from perseid.experiment import Search
+from perseid.formats import Step
+from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP
 from perseid.methods.rejection import METHOD as REJECTION
-from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, METHOD, RStarMath
+from perseid.methods.rstar_math import METHOD, RStarMath
 from perseid.problems.problem import Problem
 from perseid.search import Tree, picked, run_searches, search
-from perseid.search.method import Method, Standing, Step
+from perseid.search.method import Method, Standing
 from perseid.search.requests import Execute, Grade, Outcome, Propose, Request, Score, derived_seeds
 
 PROBLEM = Problem("p", "pool", 1, "toy", "", "w", "seen", "which?")
@@ -51,8 +53,8 @@ def _completion(text: str, stop: str) -> Completion:
     return Completion("", "", 0, "too long") if stop == "refused" else Completion(text, STOPS[stop], 1)
 
 
-def _codes(prompt: str) -> str:
-    response = prompt.split("<|steps|>")[1]
+def _codes(prompt: Prompt) -> str:
+    response = prompt.text.split("<|steps|>")[1]
     return response.replace(END_OF_ANSWER, END_OF_STEP).replace(END_OF_STEP, "; ").removesuffix("; ")
 
 
@@ -266,16 +268,21 @@ def test_a_search_asks_this_and_nothing_else() -> None:
     case = shared()
     script = Script(case)
     tree = play(case, script)
-    setup, start, sampling = "q = 'which?'", "<|question|>which?<|steps|>", METHOD.sampling(Search(**case["settings"]))
-    step, last = f"a = 1{END_OF_STEP}", f"print(a){END_OF_ANSWER}"
+    setup, start, sampling = (
+        "q = 'which?'",
+        Prompt.of("<|question|>which?<|steps|>"),
+        METHOD.sampling(Search(**case["settings"])),
+    )
+    step, other, last = f"a = 1{END_OF_STEP}", f"print(2){END_OF_ANSWER}", f"print(a){END_OF_ANSWER}"
+    told = start.messages
     assert script.asked == [
         Propose(start, derived_seeds(0, "p", "0", range(4)), sampling, 1),
         Execute("0", (setup,), ("a = 1", "print(2)"), ("0.2", "")),
-        Score((start + step, f"{start}print(2){END_OF_ANSWER}")),
+        Score((Prompt(told, (step,)), Prompt(told, (other,)))),
         Grade(("2",)),
-        Propose(start + step, derived_seeds(0, "p", "0.2", range(4)), sampling, 1),
+        Propose(Prompt(told, (step,)), derived_seeds(0, "p", "0.2", range(4)), sampling, 1),
         Execute("0.2", (setup, "a = 1"), ("print(a)",), ("",)),
-        Score((start + step + last,)),
+        Score((Prompt(told, (step, last)),)),
         Grade(("1",)),
     ]
     assert (tree.samples, tree.tokens, tree.merged, tree.refused, tree.executions) == (8, 8, 4, 0, 3)

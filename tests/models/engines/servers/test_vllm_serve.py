@@ -20,10 +20,12 @@ from models.checkpoint import weights_hash
 from models.engines.server import ServerEngine
 from models.engines.transformers import TransformersEngine
 from models.policy import bootstrap, train_policy
-from perseid.engine import Completion, Engine, Generate, Sampling
+from perseid.engine import Completion, Engine, Generate, Prompt, Sampling
 from perseid.experiment import Base, PolicyTraining, Pool, Problems, Search, Server, Transformers
+from perseid.formats import TOOLS
+from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP, MARKS
 from perseid.graders import Judge
-from perseid.methods.rstar_math import END_OF_ANSWER, END_OF_STEP, MARKS, METHOD
+from perseid.methods.rstar_math import METHOD
 from perseid.problems import build, toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
 from perseid.search import Services, run_searches
@@ -128,10 +130,10 @@ def settings(*servers: Vllm) -> Server:
 
 def test_greedy_answers_are_those_of_the_transformers_engine(servers: list[Vllm], policy: Path) -> None:
     questions = [f"GCD of {12 + i}, {18 + 2 * i}" for i in range(12)] + [f"Multiply: {i} * {i + 3}" for i in range(12)]
-    prompts = [METHOD.prompt(question, "") for question in questions]
+    prompts = [TOOLS.prompt(question).text for question in questions]
     greedy = [Sampling(0.0, max_tokens=n, stop=stop) for n, stop in ((16, BOTH), (60, (END_OF_ANSWER,)), (2, BOTH))]
-    requests = [Generate(prompt, 2**63 + 7, sampling) for prompt in prompts for sampling in greedy]
-    requests += [Generate("7" * length, 0, greedy[1]) for length in (100, 127, 128, 300)]
+    requests = [Generate(Prompt.of(prompt), 2**63 + 7, sampling) for prompt in prompts for sampling in greedy]
+    requests += [Generate(Prompt.of("7" * length), 0, greedy[1]) for length in (100, 127, 128, 300)]
     with ServerEngine(policy, settings(*servers)) as engine:
         found = asyncio.run(engine.generate(requests))
     wanted = TransformersEngine(policy, Transformers(batch=64)).generate_now(requests)
