@@ -47,7 +47,7 @@ def stages_of(e: Experiment) -> Iterator[tuple[int | None, Stage]]:
 
 def _first() -> Iterator[Stage]:
     """Round 0: the base, and what it can do. Nothing is verified yet, so no program is run on fresh instances."""
-    made = ("base", "training.bootstrap", "engine.threads", "seed")
+    made = ("models.policy", "training.bootstrap", "engine.threads", "seed")
     yield Stage("policy", "bootstrap", (PROBLEMS,), made, ("format",))
     asked = ("evaluation", "-evaluation.fresh_instances", "engine", "seed")
     yield Stage("evaluation", "evaluation", (PROBLEMS, BASE), asked, ANSWERING)

@@ -10,6 +10,7 @@ from assets.journals import journals_of
 from models.attempt import Attempt
 from perseid import experiment as settings
 from perseid.artifacts.manifest import packages
+from perseid.checkpoints import TinyLlama
 from perseid.search.journal import digest_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class Trainer(Protocol):
     """Makes checkpoint folders. Trainings give their loss curve, the table `training`."""
 
-    bootstrap: Callable[[pl.DataFrame, settings.Base, tuple[str, ...], Path, Attempt], None]
+    bootstrap: Callable[[pl.DataFrame, TinyLlama, tuple[str, ...], Path, Attempt], None]
     policy: Callable[[pl.DataFrame, Path, settings.SupervisedTraining, Path, Attempt], pl.DataFrame]
     ppm: Callable[[pl.DataFrame, Path, settings.PpmTraining, Path, Attempt], pl.DataFrame]
 

@@ -28,6 +28,7 @@ from models.training import WatchedSteps, arguments, fit, loss_curve, refuse_ove
 from perseid import experiment
 from perseid.engine import Prompt
 from perseid.errors import UserError
+from perseid.training import PpmTraining
 
 
 class PpmScorer(EmbeddedModel):
@@ -107,9 +108,7 @@ def _batches(groups: Sequence[_Siblings], size: int) -> Iterator[list[_Siblings]
         yield batch
 
 
-def train_ppm(
-    pairs: pl.DataFrame, policy: Path, settings: experiment.PpmTraining, out: Path, attempt: Attempt
-) -> pl.DataFrame:
+def train_ppm(pairs: pl.DataFrame, policy: Path, settings: PpmTraining, out: Path, attempt: Attempt) -> pl.DataFrame:
     """Train a PPM from the policy in folder `policy` on `pairs` and write it to `out`.
 
     Args:
@@ -169,7 +168,7 @@ class _PairTrainer(WatchedSteps, RewardTrainer):  # type: ignore[misc]
         return (loss, outputs) if return_outputs else loss
 
 
-def _arguments(settings: experiment.PpmTraining, out: Path, attempt: Attempt, steps: int) -> RewardConfig:
+def _arguments(settings: PpmTraining, out: Path, attempt: Attempt, steps: int) -> RewardConfig:
     return RewardConfig(
         **arguments(attempt, out),
         num_train_epochs=settings.epochs,

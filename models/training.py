@@ -43,7 +43,7 @@ def refuse_overlong(lengths: Sequence[int], context: int, attempt: Attempt) -> N
     over = sum(length > context for length in lengths)
     if over:
         told = f"{over} of {len(lengths)} examples are longer than the context of {context} tokens, and none is cut"
-        raise UserError(attempt.artifact, "base.context", f"expected at least {max(lengths)}: {told}")
+        raise UserError(attempt.artifact, "models.policy.context", f"expected at least {max(lengths)}: {told}")
 
 
 class WatchedSteps:

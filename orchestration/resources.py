@@ -53,12 +53,12 @@ class LocalTrainer:
     """Trainings in this process."""
 
     def bootstrap(self, *arguments: Any) -> None:
-        from models.policy import bootstrap
+        from models.bases.tiny_llama import bootstrap
 
         bootstrap(*arguments)
 
     def policy(self, *arguments: Any) -> "pl.DataFrame":
-        from models.policy import train_policy
+        from models.sft import train_policy
 
         return train_policy(*arguments)
 

@@ -74,9 +74,12 @@ def _step_longer_than_the_context(e: "Experiment") -> tuple[str, str] | None:
     """A step stands behind its question."""
     for number in range(len(e.rounds) + 1):
         tokens = e.at(number).search.max_step_tokens
-        if tokens >= e.base.context:
+        if tokens >= e.models.policy.context:
             key = f"rounds.{number}.search" if number and "max_step_tokens" in e.rounds[number - 1].search else "search"
-            return f"{key}.max_step_tokens", f"expected less than base.context, {e.base.context}, found {tokens}"
+            return (
+                f"{key}.max_step_tokens",
+                f"expected less than models.policy.context, {e.models.policy.context}, found {tokens}",
+            )
     return None
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, PrivateAttr, Strict, ValidationError, model_validator
 
+from perseid.checkpoints import Models
 from perseid.consistency import contradiction, without_effect
 from perseid.document import read
 from perseid.engines import Engine, Server, Transformers, Vllm, checked_key
@@ -20,43 +21,19 @@ from perseid.mistakes import described, mistake, unknown
 from perseid.naming import named
 from perseid.problems.settings import Pool, Problems
 from perseid.section import DISCRIMINATOR, OPERATIONAL, Section
+from perseid.training import PolicyTraining, PpmTraining, SupervisedTraining, Training
 
-__all__ = ["Base", "Control", "Engine", "Evaluation", "Experiment", "Gate", "Pairs", "PolicyTraining", "Pool"]
+__all__ = ["Control", "Engine", "Evaluation", "Experiment", "Gate", "Models", "Pairs", "PolicyTraining", "Pool"]
 __all__ += ["PpmTraining", "Problems", "Round", "Search", "Selection", "Server", "SupervisedTraining", "Training"]
 __all__ += ["Transformers", "Vllm"]
 __all__ += ["load_experiment"]
 
-MAX_PARAMETERS: Final = 1_000_000_000  # trained in float32: 16 bytes each
 MAX_ROUNDS: Final = 99  # their names sort: round_01 to round_99
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Confidence = Annotated[float, Field(gt=0.0, lt=1.0)]
 Temperature = Annotated[float, Field(ge=0.01, le=100.0)]  # below, logits overflow; above, nothing is left of them
 Tokens = Annotated[int, Field(ge=1, le=8192)]  # the longest context of a base
 S = TypeVar("S", bound=Section)
-
-
-class Base(Section):
-    """The Llama-architecture policy bootstrapped in round 0."""
-
-    hidden_size: int = Field(128, ge=2, le=8192)  # a multiple of heads, and a head's share of it even
-    layers: int = Field(2, ge=1, le=128)
-    heads: int = Field(4, ge=1, le=128)
-    vocab_size: int = Field(800, ge=264, le=65_536)  # at least the bytes, and the marks of the prompt
-    context: int = Field(256, ge=16, le=8192)  # tokens
-
-    @model_validator(mode="after")
-    def _a_llama_can_be_made(self) -> "Base":
-        if self.hidden_size % (2 * self.heads):
-            wanted = f"a multiple of {2 * self.heads}, twice the heads (rotary embeddings are pairs)"
-            raise mistake("hidden_size", f"expected {wanted}, found {self.hidden_size}")
-        if self.parameters > MAX_PARAMETERS:
-            raise mistake("hidden_size", f"expected at most {MAX_PARAMETERS:,} parameters, found {self.parameters:,}")
-        return self
-
-    @property
-    def parameters(self) -> int:
-        """About how many: embedding, and in each layer attention and a feed-forward part of thrice the width."""
-        return self.vocab_size * self.hidden_size + self.layers * 13 * self.hidden_size**2
 
 
 class Search(Section):
@@ -93,37 +70,6 @@ class Pairs(Section):
 class Selection(Section):
     top: int = Field(2, ge=1, le=1024)  # trajectories a problem, by mean Q then min Q
     pairs: Pairs = Pairs()
-
-
-class SupervisedTraining(Section):
-    """SFT. Steps, never seconds: a control at equal steps must be exact."""
-
-    steps: int = Field(150, ge=1, le=10_000_000)
-    batch: int = Field(64, ge=1, le=65_536)  # sequences a step, grouped by length
-    learning_rate: float = Field(2e-3, gt=0.0)
-
-
-class PolicyTraining(SupervisedTraining):
-    """SFT on demonstrations and on what search verified."""
-
-    verified_weight: int = Field(3, ge=1, le=1024)  # how often a verified trajectory stands in an epoch, against 1
-    history: Literal["this_round", "all_rounds"] = "all_rounds"  # whose verified trajectories train the policy
-
-
-class PpmTraining(Section):
-    """Pairwise Bradley-Terry on raw logits, served as tanh(logit / scale)."""
-
-    epochs: int = Field(1, ge=1, le=1024)
-    batch: int = Field(32, ge=1, le=65_536)  # pairs
-    learning_rate: float = Field(1e-3, gt=0.0)
-    scale: float = Field(5.0, ge=0.001, le=1_000_000.0)
-    history: Literal["this_round", "all_rounds"] = "all_rounds"
-
-
-class Training(Section):
-    bootstrap: SupervisedTraining = SupervisedTraining(steps=250, learning_rate=3e-3)
-    policy: PolicyTraining = PolicyTraining()
-    ppm: PpmTraining = PpmTraining()
 
 
 class Evaluation(Section):
@@ -172,7 +118,7 @@ class Experiment(Section):
     seed: int = Field(0, ge=0, le=2**63 - 1)
     method: Annotated[str, AfterValidator(_method)] = "rstar_math"
     problems: Problems
-    base: Base = Base()
+    models: Models = Models()
     engine: Engine = Transformers()
     search: Search = Search()
     selection: Selection = Selection()

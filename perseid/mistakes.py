@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from perseid.document import printable
-from perseid.section import Section
+from perseid.section import DISCRIMINATOR, Section
 
 Location = Sequence[str | int]
 
@@ -33,7 +33,8 @@ def described(error: ValidationError, section: type[Section]) -> tuple[str, str]
     place = _Place(section)
     for part in first["loc"]:
         place.enter(part)
-    inner = {"mistake": first.get("ctx", {}).get("key", ""), "union_tag_invalid": "kind"}.get(first["type"], "")
+    tag = discriminator_in(place.here) if first["type"] == "union_tag_invalid" else ""
+    inner = {"mistake": first.get("ctx", {}).get("key", ""), "union_tag_invalid": tag}.get(first["type"], "")
     return ".".join(filter(None, (*place.shown, inner))), _expected(first, place)
 
 
@@ -76,7 +77,19 @@ def kinds_of(annotation: Any) -> Mapping[str, type[Section]]:
     if get_origin(annotation) not in (Union, types.UnionType):
         return {}
     sections = [a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, Section)]
-    return {get_args(s.model_fields["kind"].annotation)[0]: s for s in sections} if len(sections) > 1 else {}
+    if len(sections) < 2:
+        return {}
+    return {get_args(s.model_fields[discriminator_of(s)].annotation)[0]: s for s in sections}
+
+
+def discriminator_of(section: type[Section]) -> str:
+    """The field that says which of several kinds a section is."""
+    return next(name for name, field in section.model_fields.items() if DISCRIMINATOR in field.metadata)
+
+
+def discriminator_in(annotation: Any) -> str:
+    """The same of a union of sections; "" where there is no kind to choose."""
+    return next((discriminator_of(section) for section in kinds_of(annotation).values()), "")
 
 
 def _expected(error: Any, place: _Place) -> str:
@@ -85,8 +98,9 @@ def _expected(error: Any, place: _Place) -> str:
         return str(error["ctx"]["expected"])
     if kind == "extra_forbidden":
         key = str(error["loc"][-1])
+        tag = discriminator_of(place.owner) if place.kinds else ""
         if others := [kind for kind, section in place.kinds.items() if key in section.model_fields]:
-            return f"has no effect here; it is a key of kind {' and '.join(others)} alone"
+            return f"has no effect here; it is a key of {tag} {' and '.join(others)} alone"
         return no_such_key(key, place.owner.model_fields)
     if kind == "union_tag_invalid":
         return unknown(str(error["ctx"]["tag"]), list(kinds_of(place.here)))

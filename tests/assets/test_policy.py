@@ -86,7 +86,7 @@ def test_the_base_is_made_from_the_demonstrations_and_trained_on_them(made: Stor
     trainer = FakeTrainer()
     bootstrap.make(begin("x/round_00/policy", trainer))
     (_, shown, base, marks, empty, first), (kind, examples, start, settings, _, second) = trainer.asked
-    assert (base, marks, settings, kind) == (EXPERIMENT.base, MARKS, EXPERIMENT.training.bootstrap, "policy")
+    assert (base, marks, settings, kind) == (EXPERIMENT.models.policy, MARKS, EXPERIMENT.training.bootstrap, "policy")
     assert texts(shown) == texts(examples) == DEMONSTRATED
     assert start == empty
     assert first == second

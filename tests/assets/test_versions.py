@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from assets import keys
 from assets.graph import maker, unroll
+from perseid.checkpoints import TinyLlama
 from perseid.engines import Server, Transformers, Vllm
 from perseid.experiment import Experiment, Training
 from perseid.formats import TOOLS
@@ -44,7 +45,7 @@ STALE: dict[str, set[str]] = {
     "problems.demonstrated_compositions": {"problems", "pool"},
     "problems.undemonstrated_compositions": {"problems", "pool"},
     "problems.pool": {"pool"},
-    "base": {"bootstrap"},
+    "models.policy": {"bootstrap"},
     "engine": GENERATED,
     "engine.batch": {"ppm", *GENERATED},
     "engine.threads": {*TRAINED, *GENERATED},
@@ -79,9 +80,13 @@ ELSEWHERE: dict[str, set[str]] = {
     "server.timeout_s": set(),
     "server.patience_s": set(),
 }
+DEFAULTS = {
+    "engine": Transformers,
+    "models.policy": TinyLlama,
+}  # where there are kinds, the one that a file need not name
 OTHER = {"method": "rejection", "problems.demonstrated": ["gcd"], "problems.undemonstrated": ["lcm", "weekday"]}
 OTHER |= {"problems.demonstrated_compositions": ["double"], "problems.undemonstrated_compositions": ["square"]}
-OTHER |= {"base.hidden_size": 136, "evaluation.confidence": 0.5, "gate.confidence": 0.5, "name": "y"}
+OTHER |= {"models.policy.hidden_size": 136, "evaluation.confidence": 0.5, "gate.confidence": 0.5, "name": "y"}
 
 
 def versions(file: dict[str, Any]) -> dict[str, set[str]]:
@@ -103,9 +108,9 @@ def leaves(section: type[BaseModel], above: str = "") -> Iterator[tuple[str, Fie
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, Section):
             yield from leaves(inner, f"{above}{name}.")
-        elif name == "engine":
-            yield from leaves(Transformers, "engine.")
-        elif name not in ("rounds", "control", "kind", "source", "metric"):  # of the graph, or one value alone
+        elif kind := DEFAULTS.get(above + name):
+            yield from leaves(kind, f"{above}{name}.")
+        elif name not in ("rounds", "control", "kind", "base", "source", "metric"):  # of the graph, or one value alone
             yield f"{above}{name}", field
 
 

@@ -6,8 +6,10 @@ import polars as pl
 import pytest
 
 from models.attempt import Attempt
-from models.policy import bootstrap, train_policy
-from perseid.experiment import Base, PolicyTraining, Problems
+from models.bases.tiny_llama import bootstrap
+from models.sft import train_policy
+from perseid.checkpoints import TinyLlama
+from perseid.experiment import PolicyTraining, Problems
 from perseid.formats import TOOLS
 from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP, MARKS
 from perseid.problems import build
@@ -32,7 +34,7 @@ def examples() -> pl.DataFrame:
 @pytest.fixture(scope="session")
 def untrained(examples: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("untrained")
-    bootstrap(examples, Base(hidden_size=32, heads=2, vocab_size=400, context=128), MARKS, folder, ATTEMPT)
+    bootstrap(examples, TinyLlama(hidden_size=32, heads=2, vocab_size=400, context=128), MARKS, folder, ATTEMPT)
     return folder
 
 

@@ -14,9 +14,9 @@ import torch
 
 from models.attempt import Attempt
 from models.checkpoint import weights_hash
-from models.policy import train_policy
 from models.ppm import train_ppm
 from models.resuming import SEAL, Resuming, newest, seal
+from models.sft import train_policy
 from perseid.experiment import PolicyTraining, PpmTraining
 from tests.models.conftest import ATTEMPT
 from tests.models.test_ppm import pairs
@@ -102,7 +102,7 @@ def test_a_process_killed_in_the_midst_of_training_loses_its_steps_since_the_che
 import json, polars, torch
 from pathlib import Path
 from dataclasses import replace
-from models.policy import train_policy
+from models.sft import train_policy
 from tests.models.test_resuming import ATTEMPT, POLICY
 torch.set_num_threads({torch.get_num_threads()})
 here, start = Path({str(tmp_path)!r}), Path({str(untrained)!r})

@@ -9,12 +9,14 @@ import polars as pl
 import pytest
 from safetensors.torch import load_file
 
+from models.bases.tiny_llama import bootstrap
 from models.checkpoint import weights_hash
-from models.policy import bootstrap, train_policy
 from models.ppm import PpmScorer, train_ppm
+from models.sft import train_policy
 from models.training import warm_up
+from perseid.checkpoints import TinyLlama
 from perseid.errors import UserError
-from perseid.experiment import Base, PolicyTraining, PpmTraining, Transformers
+from perseid.experiment import PolicyTraining, PpmTraining, Transformers
 from perseid.formats.tools import MARKS
 from tests.models.conftest import ATTEMPT
 from tests.models.test_ppm import pairs
@@ -127,8 +129,16 @@ def example(prompt: str, response: str, weight: float = 1.0) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("rows", "key", "told"),
     [
-        ([example("7" * 200, "1"), example("7", "1")], "base.context", "at least 201: 1 of 2 examples are longer"),
-        ([example("7", "1" * 300)] * 3, "base.context", "at least 301: 3 of 3 examples are longer than the context"),
+        (
+            [example("7" * 200, "1"), example("7", "1")],
+            "models.policy.context",
+            "at least 201: 1 of 2 examples are longer",
+        ),
+        (
+            [example("7", "1" * 300)] * 3,
+            "models.policy.context",
+            "at least 301: 3 of 3 examples are longer than the context",
+        ),
         ([example("7", ""), example("7", "1")], "training.policy", "a response in every example, 1 of 2 have nothing"),
         ([example("", "1")], "training.policy", "a response in every example, 1 of 1 have nothing to learn"),
         ([example("7", "1", weight=0.4)], "training.policy", "expected examples to train on, found none"),
@@ -156,18 +166,18 @@ def test_a_pair_longer_than_the_context_is_refused_whichever_side_it_is(policy: 
 @pytest.mark.parametrize(
     ("sizes", "key"),
     [
-        ({"hidden_size": 65, "heads": 2}, "base"),
-        ({"hidden_size": 6, "heads": 2}, "base"),
-        ({"hidden_size": 4, "heads": 8}, "base"),
-        ({"hidden_size": 10**12, "heads": 2}, "base"),  # no memory holds it, and none is touched
-        ({"vocab_size": 3}, "base.vocab_size"),
-        ({"vocab_size": 260}, "base.vocab_size"),
+        ({"hidden_size": 65, "heads": 2}, "models.policy"),
+        ({"hidden_size": 6, "heads": 2}, "models.policy"),
+        ({"hidden_size": 4, "heads": 8}, "models.policy"),
+        ({"hidden_size": 10**12, "heads": 2}, "models.policy"),  # no memory holds it, and none is touched
+        ({"vocab_size": 3}, "models.policy.vocab_size"),
+        ({"vocab_size": 260}, "models.policy.vocab_size"),
     ],
 )
 def test_sizes_of_which_no_model_can_be_made_are_one_line(
     examples: pl.DataFrame, tmp_path: Path, sizes: dict[str, int], key: str
 ) -> None:
-    base = Base().model_copy(update=sizes)
+    base = TinyLlama().model_copy(update=sizes)
     with pytest.raises(UserError) as found:
         bootstrap(examples, base, MARKS, tmp_path, ATTEMPT)
     assert (found.value.where, found.value.key) == ("x/round_01/policy", key)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.template import TEMPLATE, write
+from perseid.checkpoints import Pretrained, TinyLlama
 from perseid.engines import Server, Transformers, Vllm
 from perseid.errors import UserError
 from perseid.experiment import Experiment, load_experiment
@@ -15,15 +16,27 @@ from perseid.problems import build
 from perseid.section import Section
 
 LINE = re.compile(r"(?P<indent> *)(?:# )?(?P<key>[a-z_0-9]+): ?(?P<value>[^#]*)(?P<meaning># .+)?")
-OTHERWISE = {"name", "control", "control.kind", "search.max_step_tokens", "rounds", "engine.endpoints"}
+KINDS: dict[str, tuple[type[Section], ...]] = {
+    "engine": (Transformers, Vllm, Server),
+    "models.policy": (TinyLlama, Pretrained),
+}
+OTHERWISE = {
+    "name",
+    "control",
+    "control.kind",
+    "search.max_step_tokens",
+    "rounds",
+    "engine.endpoints",
+    "models.policy.from",
+}
 
 
 def keys(section: type[Section] = Experiment, above: str = "") -> Iterator[str]:
     """Every key of every section, dotted; the engine's of all kinds."""
     for name, field in section.model_fields.items():
         yield above + name
-        if name == "engine":
-            yield from {f"engine.{key}" for kind in (Transformers, Vllm, Server) for key in kind.model_fields}
+        if kinds := KINDS.get(above + name):
+            yield from {f"{above}{name}.{key}" for kind in kinds for key in keys(kind)}
         elif inner := section_in(field.annotation):
             yield from keys(inner, f"{above}{name}.")
 
@@ -72,6 +85,19 @@ def test_a_new_experiment_loads_under_its_name_and_its_problems_build(
     assert set(Experiment.model_fields) == experiment.model_fields_set
     assert len(build(experiment.problems, experiment.seed, [experiment.at(1).problems.pool]).problems) > 100
     assert caplog.messages == []
+
+
+def test_the_keys_of_a_pretrained_policy_that_stand_in_comments_are_taken(tmp_path: Path) -> None:
+    path = write("mine", tmp_path)
+    own = re.sub(
+        r"^    ((?:  )?)# (.*# pretrained\b|(?:rank|alpha|targets|dropout):)", r"    \1\2", path.read_text(), flags=re.M
+    )
+    tiny = r"^    (hidden_size|layers|heads|vocab_size):.*\n"
+    path.write_text(re.sub(tiny, "", own, flags=re.M).replace("base: tiny_llama", "base: pretrained"))
+    policy = load_experiment(path).models.policy
+    assert policy.model_fields_set == set(Pretrained.model_fields)
+    assert policy.lora is not None
+    assert policy.lora.model_fields_set == set(type(policy.lora).model_fields)
 
 
 def test_the_keys_of_the_other_engines_that_stand_in_comments_are_taken(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_overrides_of_the_command_line_win(tmp_path: Path) -> None:
 
 
 FAMILIES_THERE_ARE = "products, gcd, chain_sum, "
-SECTIONS = "name, description, seed, method, problems, base, engine, search, selection, training, evaluation"
+SECTIONS = "name, description, seed, method, problems, models, engine, search, selection, training, evaluation"
 SEARCH_KEYS = "candidates, rollouts, rollouts_unsolved, exploration, unvisited, tie, max_depth"
 NO_PPM_YET = "has no effect: round 1 trains the first PPM"
 MISTAKES = [
@@ -89,7 +89,7 @@ MISTAKES = [
     ("- {}", "- {training: {bootstrap: {steps: 3}}}", "rounds.1.training.bootstrap: has no effect: it is round 0's"),
     ("- {}", "- {selection: {pairs: {margin: 3}}}", "rounds.1.selection.pairs.margin: expected a number in [0, 2], found 3"),
     ("- {}", "- {pool: {demonstrated: 0, undemonstrated: 0}}", "rounds.1.pool: expected questions to search in round 1, found none"),
-    ("- {}", "- {search: {max_step_tokens: 300}}", "rounds.1.search.max_step_tokens: expected less than base.context, 256, found 300"),
+    ("- {}", "- {search: {max_step_tokens: 300}}", "rounds.1.search.max_step_tokens: expected less than models.policy.context, 256, found 300"),
     ("rollouts: 4", "rollouts: four", "search.rollouts: expected a whole number in [1, 100000], found 'four'"),
     ("rollouts: 4", "rollouts: '4'", "search.rollouts: expected a whole number in [1, 100000], found '4'"),
     ("rollouts: 4", "rollouts: true", "search.rollouts: expected a whole number in [1, 100000], found true"),
@@ -116,12 +116,12 @@ MISTAKES = [
     ("name: small", "name: small\nengine: {kind: server, endpoints: [foo]}", "engine.endpoints.1: expected a URL like http://127.0.0.1:8000/v1"),
     ("name: small", "name: small\nengine: {kind: server, endpoints: http://me:sesame@h}", "engine.endpoints: expected a list, found an address"),
     ("name: small", "name: small\nengine: {kind: server, endpoint: http://me:sesame@h}", "engine.endpoint: there is no such key (did you mean endpoints?)"),
-    ("name: small", "name: small\nbase: {hidden_size: 65, heads: 2}", "base.hidden_size: expected a multiple of 4, twice the heads (rotary embeddings are pairs), found 65"),
-    ("name: small", "name: small\nbase: {hidden_size: 66, heads: 2}", "base.hidden_size: expected a multiple of 4"),
-    ("name: small", "name: small\nbase: {hidden_size: 8192}", "base.hidden_size: expected at most 1,000,000,000 parameters"),
-    ("name: small", "name: small\nbase: {context: 8}", "base.context: expected a whole number in [16, 8192], found 8"),
-    ("name: small", "name: small\nbase: {context: 16}", "search.max_step_tokens: expected less than base.context, 16, found 16"),
-    ("name: small", "name: small\nbase: {vocab_size: 3}", "base.vocab_size: expected a whole number in [264, 65536], found 3"),
+    ("name: small", "name: small\nmodels: {policy: {hidden_size: 65, heads: 2}}", "models.policy.hidden_size: expected a multiple of 4, twice the heads (rotary embeddings are pairs), found 65"),
+    ("name: small", "name: small\nmodels: {policy: {hidden_size: 66, heads: 2}}", "models.policy.hidden_size: expected a multiple of 4"),
+    ("name: small", "name: small\nmodels: {policy: {hidden_size: 8192}}", "models.policy.hidden_size: expected at most 1,000,000,000 parameters"),
+    ("name: small", "name: small\nmodels: {policy: {context: 8}}", "models.policy.context: expected a whole number in [16, 8192], found 8"),
+    ("name: small", "name: small\nmodels: {policy: {context: 16}}", "search.max_step_tokens: expected less than models.policy.context, 16, found 16"),
+    ("name: small", "name: small\nmodels: {policy: {vocab_size: 3}}", "models.policy.vocab_size: expected a whole number in [264, 65536], found 3"),
     ("name: small", "name: small\ncontrol: {kind: none}", "control.kind: 'none' is not known; expected one of demonstrations_only"),
     ("[gcd]", "[gdc]", "problems.demonstrated.1: 'gdc' is not known (did you mean gcd?); expected one of " + FAMILIES_THERE_ARE),
     ("[lcm]", "[lcm, to_binary, lcm]", "problems.undemonstrated.3: expected each name once, found lcm as problems.undemonstrated.1 too"),

@@ -16,12 +16,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from models.bases.tiny_llama import bootstrap
 from models.engines import guard, opened
 from models.engines.vllm import MARK, VllmEngine
-from models.policy import bootstrap, train_policy
+from models.sft import train_policy
+from perseid.checkpoints import TinyLlama
 from perseid.engine import Completion, EngineFailure, Generate, Prompt, Sampling
 from perseid.errors import UserError
-from perseid.experiment import Base, PolicyTraining, Search, Transformers, Vllm
+from perseid.experiment import PolicyTraining, Search, Transformers, Vllm
 from perseid.formats import TOOLS
 from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP, MARKS
 from perseid.graders import Judge
@@ -47,7 +49,7 @@ LONG = Sampling(temperature=1.0, max_tokens=100)
 def folder(examples: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Heads of 32, the smallest that vLLM computes on a CPU, and a context of five of its blocks."""
     before, after = tmp_path_factory.mktemp("before"), tmp_path_factory.mktemp("after")
-    bootstrap(examples, Base(hidden_size=64, heads=2, vocab_size=400, context=160), MARKS, before, ATTEMPT)
+    bootstrap(examples, TinyLlama(hidden_size=64, heads=2, vocab_size=400, context=160), MARKS, before, ATTEMPT)
     train_policy(examples, before, PolicyTraining(steps=60, batch=16, learning_rate=5e-3), after, ATTEMPT)
     return after
 

@@ -16,12 +16,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from models.bases.tiny_llama import bootstrap
 from models.checkpoint import weights_hash
 from models.engines.server import ServerEngine
 from models.engines.transformers import TransformersEngine
-from models.policy import bootstrap, train_policy
+from models.sft import train_policy
+from perseid.checkpoints import TinyLlama
 from perseid.engine import Completion, Engine, Generate, Prompt, Sampling
-from perseid.experiment import Base, PolicyTraining, Pool, Problems, Search, Server, Transformers
+from perseid.experiment import PolicyTraining, Pool, Problems, Search, Server, Transformers
 from perseid.formats import TOOLS
 from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP, MARKS
 from perseid.graders import Judge
@@ -102,7 +104,7 @@ class Recorder:
 def policy(examples: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wider than the other tests' policy: vLLM's attention on a CPU wants heads of 32 at least."""
     start, end = tmp_path_factory.mktemp("start"), tmp_path_factory.mktemp("policy")
-    bootstrap(examples, Base(hidden_size=64, heads=2, vocab_size=400, context=128), MARKS, start, ATTEMPT)
+    bootstrap(examples, TinyLlama(hidden_size=64, heads=2, vocab_size=400, context=128), MARKS, start, ATTEMPT)
     train_policy(examples, start, PolicyTraining(steps=80, batch=16, learning_rate=5e-3), end, ATTEMPT)
     return end
 

@@ -1,6 +1,6 @@
-"""The policy: a small Llama bootstrapped from nothing in round 0, and supervised fine-tuning from there in every round.
+"""Supervised fine-tuning (SFT) of the policy, in every round from the base (rStar-Math, section 3.4.1).
 
-SFT is TRL's `SFTTrainer`, loss on the response alone, from the *base* each round (rStar-Math, section 3.4.1). An
+TRL's `SFTTrainer`, loss on the response alone. An
 example that does not fit the context, or has no response to learn, is an error: cutting would lose the very tail that
 is learnt. Budgets are optimiser steps, never seconds, so that arms are comparable. The same examples, settings and
 seed on the same machine give the same weights, killed and resumed or not.
@@ -12,60 +12,20 @@ from typing import Final
 import polars as pl
 import torch
 from datasets import Dataset
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
 
 from models.attempt import Attempt
-from models.tokenizer import save_tokenizer, train_tokenizer
+from models.tokenizer import save_tokenizer
 from models.training import WatchedSteps, arguments, fit, refuse_overlong, warm_up
-from perseid import experiment
 from perseid.errors import UserError
+from perseid.training import SupervisedTraining
 
 IGNORED: Final = -100  # a label that the loss does not look at
 
 
-def bootstrap(
-    examples: pl.DataFrame, base: experiment.Base, delimiters: tuple[str, ...], out: Path, attempt: Attempt
-) -> None:
-    """Write an untrained Llama and a tokenizer made from `examples` (columns prompt, response) into `out`.
-
-    Raises `UserError` when no model of these sizes can be built and run.
-    """
-    texts = (examples["prompt"] + examples["response"]).to_list()
-    tokenizer = train_tokenizer(texts, base.vocab_size, delimiters)
-    if len(tokenizer) > base.vocab_size:
-        least = f"expected at least {len(tokenizer)}, the bytes and marks, found {base.vocab_size}"
-        raise UserError(attempt.artifact, "base.vocab_size", least)
-    set_seed(attempt.seed % 2**32)
-    try:
-        model = LlamaForCausalLM(_config(base, tokenizer))
-        with torch.no_grad():
-            model(input_ids=torch.zeros((1, 2), dtype=torch.long))
-    except Exception as error:  # the libraries' own types; nothing but the sizes can be wrong here
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(attempt.artifact, "base", f"expected sizes of a Llama that runs: {reason}") from error
-    model.save_pretrained(out)
-    save_tokenizer(tokenizer, out)
-
-
-def _config(base: experiment.Base, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
-    return LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=base.hidden_size,
-        intermediate_size=3 * base.hidden_size,
-        num_hidden_layers=base.layers,
-        num_attention_heads=base.heads,
-        num_key_value_heads=base.heads,
-        max_position_embeddings=base.context,
-        tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-
-
 def train_policy(
-    examples: pl.DataFrame, start: Path, settings: experiment.SupervisedTraining, out: Path, attempt: Attempt
+    examples: pl.DataFrame, start: Path, settings: SupervisedTraining, out: Path, attempt: Attempt
 ) -> pl.DataFrame:
     """Fine-tune the policy in folder `start` on `examples` and write it to `out`.
 
@@ -119,7 +79,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, prompt: str, response: str) -> di
     return {"input_ids": head + tail, "labels": [IGNORED] * len(head) + tail}
 
 
-def _arguments(settings: experiment.SupervisedTraining, out: Path, attempt: Attempt) -> SFTConfig:
+def _arguments(settings: SupervisedTraining, out: Path, attempt: Attempt) -> SFTConfig:
     return SFTConfig(
         **arguments(attempt, out),
         max_steps=settings.steps,

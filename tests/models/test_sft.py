@@ -8,7 +8,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from models.checkpoint import weights_hash
-from models.policy import encode, train_policy
+from models.sft import encode, train_policy
 from perseid.errors import UserError
 from perseid.formats import TOOLS
 from tests.models.conftest import ATTEMPT, SETTINGS
