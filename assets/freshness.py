@@ -43,6 +43,15 @@ def fresh(graph: Graph, unit: Unit, store: Store) -> Manifest | None:
     return None if inputs is None else store.fresh(unit.key, unit.node.code_version, inputs)
 
 
+def restored(graph: Graph, unit: Unit, store: Store) -> Manifest | None:
+    """The unit's manifest of an earlier making from the present inputs and code, which then counts again."""
+    inputs = input_versions(graph, unit.node, store)
+    if inputs is None:
+        return None
+    with store.lease(unit.key):
+        return store.restore(unit.key, unit.node.code_version, inputs)
+
+
 def survey(graph: Graph, store: Store) -> dict[str, Manifest | None]:
     """Every artifact with its manifest if it and everything above it is fresh, else None."""
     state: dict[str, Manifest | None] = {}

@@ -1,7 +1,8 @@
 """Evolve: make what is not fresh, in order, each unit a Dagster run in this process on the persistent instance.
 
 What is fresh is read from the manifests before each unit, so an input that is re-made byte for byte leaves what follows
-it as it is, an interrupted evolve goes on where it stopped, and a second one does nothing and loads nothing heavy.
+it as it is, and a version of before, from the same inputs and code (a setting changed and changed back)
+counts again. An interrupted evolve goes on where it stopped, and a second one does nothing and loads nothing heavy.
 A killed evolve leaves runs that look active: the next one marks them as failed before it starts, and catches up with
 what follows a publication (`follow`).
 """
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from assets.freshness import Unit, fresh, survey, units
+from assets.freshness import Unit, fresh, restored, survey, units
 from assets.gate import is_settled, settle
 from assets.graph import Graph, Node, of_rounds, present_of, unroll
 from assets.work import Report, Reporter
@@ -68,7 +69,7 @@ def evolve(
         check_endpoints(experiment, graph, store)
         for position, unit in enumerate(wanted):
             signals.check()
-            manifest = fresh(graph, unit, store)
+            manifest = fresh(graph, unit, store) or restored(graph, unit, store)
             if stale := manifest is None:
                 show.begins(unit, position, len(wanted))
                 runs.make(unit)

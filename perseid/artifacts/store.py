@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -166,6 +166,23 @@ class Store:
             return None
         folder = self.place(key) / manifest.version
         return manifest if all(_size(folder / name) == file.bytes for name, file in manifest.files.items()) else None
+
+    def restore(self, key: str, code_version: str, inputs: Mapping[str, str]) -> Manifest | None:
+        """Let a version that this code made from these inputs count again; None if there is none, whole to the byte.
+
+        Of several, made where equal making need not give equal bytes, the newest. Whoever makes `key` has its lease.
+        """
+        found = []
+        for version in self.versions(key):
+            with suppress(UserError):
+                found.append(self.manifest(key, version))
+        for manifest in sorted(found, key=lambda manifest: manifest.created, reverse=True):
+            place = self.place(key)
+            if manifest.same_making(code_version, inputs) and _intact(place / manifest.version, manifest.files):
+                with writing(place):
+                    replace_file(place / POINTER, f"{manifest.version}\n".encode())
+                return manifest
+        return None
 
     def read(self, artifact: str | Manifest, table: str) -> pl.DataFrame:
         """A table of an artifact (its current version if a key is given), its bytes verified.

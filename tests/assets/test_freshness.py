@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from assets.freshness import Unit, fresh, input_versions, survey, units
+from assets.freshness import Unit, fresh, input_versions, restored, survey, units
 from assets.graph import Graph, unroll
 from perseid.artifacts import Manifest, Store
 from perseid.experiment import Experiment
@@ -81,3 +81,23 @@ def test_an_edit_takes_away_all_below_it_and_nothing_beside_it(store: Store, mad
     edited: Graph = {**GRAPH, pairs: replace(GRAPH[pairs], code_version="0" * 16)}
     gone = {pairs, "x/round_01/ppm", "x/round_01/evaluation"}
     assert {key for key, manifest in survey(edited, store).items() if manifest is None} == gone
+
+
+def test_what_was_made_before_of_the_present_inputs_and_code_counts_again(
+    store: Store, made: dict[str, Manifest]
+) -> None:
+    """Another setting made the shard anew; it is changed back."""
+    with store.draft(SHARD.key) as draft:
+        draft.path("content").write_text("of another setting")
+        other = draft.publish("other code", versions(made, *made[SHARD.key].inputs))
+    assert fresh(GRAPH, SHARD, store) is None
+    assert restored(GRAPH, SHARD, store) == made[SHARD.key]
+    assert fresh(GRAPH, SHARD, store) == made[SHARD.key]
+    assert store.versions(SHARD.key) == sorted([other.version, made[SHARD.key].version])
+
+
+def test_nothing_counts_again_while_an_input_is_missing_or_another(store: Store, made: dict[str, Manifest]) -> None:
+    make(store, POOL, {}, "anew")
+    assert restored(GRAPH, SHARD, store) is None
+    (store.place(POOL) / "current").unlink()
+    assert restored(GRAPH, SHARD, store) is None

@@ -104,6 +104,27 @@ def test_an_artifact_is_fresh_while_code_and_inputs_are_the_same(store: Store) -
     assert store.fresh(KEY, "code", {}) is None
 
 
+def test_a_version_of_before_counts_again_for_what_made_it(store: Store) -> None:
+    first = published(store, b"first", "old")
+    second = published(store, b"second", "new")
+    assert store.restore(KEY, "old", {}) is None
+    assert store.restore(KEY, "older", first.inputs) is None
+    assert store.current(KEY) == second
+    assert store.restore(KEY, "old", first.inputs) == first
+    assert store.fresh(KEY, "old", first.inputs) == first
+    assert store.restore(KEY, "new", second.inputs) == second
+
+
+def test_a_version_of_before_that_is_not_whole_is_made_again(store: Store) -> None:
+    first = published(store, b"first", "old")
+    second = published(store, b"second", "new")
+    (store.place(KEY) / first.version / "model" / "model.safetensors").write_bytes(b"fir5t")
+    assert store.restore(KEY, "old", first.inputs) is None
+    (store.place(KEY) / first.version / "manifest.json").write_text("{")
+    assert store.restore(KEY, "old", first.inputs) is None
+    assert store.current(KEY) == second
+
+
 def test_a_draft_without_publish_leaves_nothing_visible(store: Store) -> None:
     with store.draft(KEY) as draft:
         fill(draft)
