@@ -29,7 +29,7 @@ def checks_of(experiment: Experiment) -> Iterator[dg.AssetChecksDefinition]:
         yield tables_check(node)
         if node.does in ("problems", "pool"):
             yield disjoint_check(node)
-        if node.does == "evaluation" and node.round:
+        if node.does == "evaluation" and node.roles.get("verified"):
             yield soundness_check(node)
 
 
@@ -82,9 +82,9 @@ def disjoint_check(node: Node) -> dg.AssetChecksDefinition:
         description="No question stands in two splits; new wordings and compositions stand in the held-out set alone.",
     )
     def check(store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
-        known = [*node.inputs, node.key]  # of a pool: the problems, and the pools before it
-        problems = pl.concat([store.read(key, "problems") for key in known])
-        shown = store.read(known[0], "demonstrations")
+        problems = pl.concat([store.read(key, "problems") for key in [*node.inputs, node.key]])
+        [first] = node.roles.get("problems", (node.key,))
+        shown = store.read(first, "demonstrations")
         shared, broken = shared_questions(problems, shown), unkept_promises(problems)
         cases = pl.concat([shared, broken], how="diagonal")
         parts = problems.filter(pl.col("split") == "held_out").group_by("part").len("problems").sort("part")

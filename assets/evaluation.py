@@ -23,19 +23,19 @@ SHOWN = ("greedy_pass@1", "greedy_delta_previous", "greedy_delta_control")
 
 
 def make(work: Work) -> Made:
-    e, problems = work.settings, work.every("problems")
+    e, problems = work.settings, asked(work)
     with work.machines.sandbox() as sandbox:
         judge = judge_of(problems, work.read("problems", "gold"))
         by = evaluate.Examiner(work.method, e.evaluation, e.seed, AsyncSandbox(sandbox), judge)
         answers = answered(work, problems, by)
         sound = None
-        if work.round:
+        if work.given("verified"):
             verified = work.read("verified", "verified")
             sound = evaluate.soundness(verified, problems_of(problems), work.format, sandbox, e.evaluation, e.seed)
             work.table("soundness", sound)
     evidence = Evidence(
-        previous=work.read("evaluation", "evaluations", work.round - 1) if work.round else None,
-        pair_scores=work.read("ppm", "pair_scores") if work.round else None,
+        previous=previous(work),
+        pair_scores=work.read("ppm", "pair_scores") if work.given("ppm") else None,
         soundness=sound,
     )
     measured = measure(answers, problems, e.evaluation, e.seed, evidence)
@@ -44,18 +44,30 @@ def make(work: Work) -> Made:
     return summary(work, measured, int(answers["tokens"].sum()))
 
 
+def asked(work: Work) -> pl.DataFrame:
+    """All problems that are known: the held-out set, and what rounds searched."""
+    known = [work.read(role, "problems") for role in ("problems", "asked") if work.given(role)]
+    return pl.concat(known)
+
+
+def previous(work: Work) -> pl.DataFrame | None:
+    """The answers of the round before, None in the first."""
+    *_, last = work.inputs_of("earlier").values() if work.given("earlier") else [None]
+    return None if last is None else work.store.read(last, "evaluations")
+
+
 def answered(work: Work, problems: pl.DataFrame, by: evaluate.Examiner) -> pl.DataFrame:
     """Every way of answering, by the policy; greedily by the control."""
     e, held_out = work.settings, problems_of(problems.filter(pl.col("split") == "held_out"))
-    scorer = scorer_of(work, work.round) if work.round else None
+    scorer = scorer_of(work, "ppm")
     with work.machines.engine(work.model("policy"), e.engine) as engine:
         found = [
             evaluate.greedy(held_out, engine, "policy", by),
             evaluate.sample(held_out, engine, scorer, by),
             evaluate.against_sampling(held_out, engine, scorer, by),
         ]
-    for trained in work.rounds_of("control"):
-        with work.machines.engine(work.model("control", trained), e.engine) as control:
+    if work.given("control"):
+        with work.machines.engine(work.model("control"), e.engine) as control:
             found.append(evaluate.greedy(held_out, control, "control", by))
     return evaluate.in_order(*found)
 
@@ -64,7 +76,8 @@ def summary(work: Work, measured: pl.DataFrame, tokens: int) -> Made:
     whole = measured.filter(pl.col("part") == "all")
     named = {(arm, metric): value for arm, metric, value in whole.select("arm", "metric", "value").iter_rows()}
     metrics = {metric if arm == "policy" else f"{arm}_{metric}": value for (arm, metric), value in named.items()}
-    rounds = {n: work.store.read(manifest, "metrics") for n, manifest in work.rounds_of("evaluation").items()}
+    before = work.inputs_of("earlier") if work.given("earlier") else {}
+    rounds = {n: work.store.read(manifest, "metrics") for n, manifest in before.items()}
     rounds[work.round] = measured
     return Made(
         metrics=metrics,

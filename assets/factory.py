@@ -12,7 +12,7 @@ import dagster as dg
 import polars as pl
 
 from assets import plots
-from assets.graph import maker, round_of, unroll
+from assets.graph import Node, maker, round_of, unroll
 from assets.registry import close_if_complete
 from assets.tracking import Tracking
 from assets.work import Clock, Machines, Made, Plan, Reporter, Work, attempting
@@ -39,7 +39,7 @@ def asset_of(plan: Plan) -> dg.AssetsDefinition:
         partitions_def=dg.StaticPartitionsDefinition(node.shards) if node.shards else None,
         description=(made_by.__doc__ or "").strip(),
         kinds=getattr(made_by, "KINDS", {"polars"}),
-        tags={"perseid/experiment": node.experiment, "perseid/stage": node.stage},
+        tags=labels(node),
     )
     def made(
         context: dg.AssetExecutionContext,
@@ -72,6 +72,12 @@ def asset_key(key: str) -> dg.AssetKey:
     return dg.AssetKey(key.split("/"))
 
 
+def labels(node: Node) -> dict[str, str]:
+    """By which the UI filters. `phase`: of the loop of self-evolution, where the recipe says it."""
+    named = {"experiment": node.experiment, "stage": node.stage, "phase": node.phase}
+    return {f"perseid/{name}": value for name, value in named.items() if value}
+
+
 def tags_of(context: dg.AssetExecutionContext) -> dict[str, str]:
     return {"dagster.run_id": context.run.run_id, "attempt": str(context.retry_number + 1)}
 
@@ -102,6 +108,7 @@ def metadata(manifest: Manifest, made: Made, tracked_url: str) -> dict[str, Any]
         "version": manifest.version,
         "code version": manifest.code_version,
         "inputs": dg.MetadataValue.json(dict(manifest.inputs)),
+        "roles": dg.MetadataValue.json({role: list(keys) for role, keys in manifest.roles.items()}),
         "rows": dg.MetadataValue.json(dict(manifest.row_counts)),
         "seconds": manifest.wall_s,
         "tokens": manifest.tokens,

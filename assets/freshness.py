@@ -7,7 +7,7 @@ its inputs. That is one level deep, as in Dagster; `survey` carries it down the 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from assets.graph import Graph, Node, inputs_of
+from assets.graph import Graph, Node, inputs_of, roles_of
 from perseid.artifacts import Manifest, Store
 
 
@@ -40,7 +40,9 @@ def input_versions(graph: Graph, node: Node, store: Store) -> dict[str, str] | N
 def fresh(graph: Graph, unit: Unit, store: Store) -> Manifest | None:
     """The unit's manifest, if it is of the present inputs and code."""
     inputs = input_versions(graph, unit.node, store)
-    return None if inputs is None else store.fresh(unit.key, unit.node.code_version, inputs)
+    if inputs is None:
+        return None
+    return store.fresh(unit.key, unit.node.code_version, inputs, roles_of(graph, unit.node))
 
 
 def restored(graph: Graph, unit: Unit, store: Store) -> Manifest | None:
@@ -49,7 +51,7 @@ def restored(graph: Graph, unit: Unit, store: Store) -> Manifest | None:
     if inputs is None:
         return None
     with store.lease(unit.key):
-        return store.restore(unit.key, unit.node.code_version, inputs)
+        return store.restore(unit.key, unit.node.code_version, inputs, roles_of(graph, unit.node))
 
 
 def survey(graph: Graph, store: Store) -> dict[str, Manifest | None]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from assets.graph import key_of
+from assets.graph import Graph, Node, unroll
 from assets.registry import champion_alias
 from assets.tracking import Tracking
 from assets.work import Made, Work
@@ -27,7 +27,7 @@ def judged(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> Ma
 def settle(store: Store, experiment: Experiment, evaluation: Manifest, tracking: Tracking) -> gate.Decision:
     """Decide on the policy that `evaluation` judged, write it down, and let the alias follow."""
     case = case_of(store, experiment, evaluation)
-    decision = decided(store, experiment, case)
+    decision = decided(store, experiment, evaluation, case)
     champion = gate.apply(store, experiment.name, case, decision).champion
     if champion is not None:
         champion_alias(store, experiment.name, champion, tracking)
@@ -46,7 +46,7 @@ def verdict_of(store: Store, experiment: Experiment, evaluation: Manifest) -> ga
 
 def case_of(store: Store, experiment: Experiment, evaluation: Manifest) -> gate.Case:
     """Who is judged by this evaluation, against whom, on which evaluations and by which rule."""
-    candidate = judged_policy(evaluation)
+    candidate = judged_policy(experiment, evaluation)
     champion = gate.state(store, experiment.name).before(candidate)
     rival = None if champion is None else evaluation_of(store, champion)
     rule = f"{experiment.gate.confidence} of {experiment.evaluation.bootstrap_samples} resamples" if rival else ""
@@ -54,12 +54,11 @@ def case_of(store: Store, experiment: Experiment, evaluation: Manifest) -> gate.
     return gate.Case(candidate=candidate, champion=champion, **versions, rule=rule)
 
 
-def decided(store: Store, experiment: Experiment, case: gate.Case) -> gate.Decision:
+def decided(store: Store, experiment: Experiment, evaluation: Manifest, case: gate.Case) -> gate.Decision:
     if case.champion is None:
         return gate.decide([], None, seed=experiment.seed)
-    mine, theirs = (evaluation_key(policy) for policy in (case.candidate, case.champion))
-    evaluation = store.manifest(mine, case.evaluation)
-    both = paired(greedy(store, evaluation), greedy(store, store.manifest(theirs, case.rival))) if case.rival else None
+    rival = evaluation_of(store, case.champion)
+    both = paired(greedy(store, evaluation), greedy(store, rival)) if rival is not None else None
     if both is None:
         return gate.Decision(verdict="promote", reason="the champion was judged on other held-out problems")
     return gate.decide(
@@ -71,24 +70,37 @@ def decided(store: Store, experiment: Experiment, case: gate.Case) -> gate.Decis
     )
 
 
-def judged_policy(evaluation: Manifest) -> gate.Holder:
-    key = evaluation.key.removesuffix("/evaluation") + "/policy"
+def judged_policy(experiment: Experiment, evaluation: Manifest) -> gate.Holder:
+    """Whom an evaluation is of: what it read as `policy`; where nobody recorded that, what the graph gives it so."""
+    [key] = evaluation.roles.get("policy") or unroll(experiment)[evaluation.key].roles["policy"]
     return gate.Holder(key=key, version=evaluation.inputs[key])
 
 
-def evaluation_key(policy: gate.Holder) -> str:
-    return policy.key.removesuffix("/policy") + "/evaluation"
-
-
 def evaluation_of(store: Store, policy: gate.Holder) -> Manifest | None:
-    """The evaluation that read this version of the policy: the current one, else the newest."""
-    key = evaluation_key(policy)
-    current = store.current(key)
-    if current is not None and current.inputs.get(policy.key) == policy.version:
-        return current
-    found = [store.manifest(key, version) for version in store.versions(key)]
-    judged = [manifest for manifest in found if manifest.inputs.get(policy.key) == policy.version]
+    """The evaluation that read this version as its policy: a current one, else the newest. It stands in its round."""
+    keys = store.keys(policy.key.rpartition("/")[0])
+    current = [manifest for key in keys if (manifest := store.current(key)) is not None]
+    if found := [manifest for manifest in current if is_of(manifest, policy)]:
+        return found[0]
+    versions = [store.manifest(key, version) for key in keys for version in store.versions(key)]
+    judged = [manifest for manifest in versions if is_of(manifest, policy)]
     return max(judged, key=lambda manifest: (manifest.created, manifest.version), default=None)
+
+
+def is_of(manifest: Manifest, policy: gate.Holder) -> bool:
+    """Whether it holds the answers of this version of the policy."""
+    return "evaluations" in manifest.row_counts and manifest.read_as("policy", policy.key) == policy.version
+
+
+def judges(node: Node) -> bool:
+    """Whether an evaluation is made there, upon which the gate gives its word."""
+    return node.does == "evaluation"
+
+
+def policy_of(graph: Graph, round_number: int) -> str | None:
+    """The key of the policy that a round's evaluation judges, None where the round has none."""
+    found = [node.roles["policy"] for node in graph.values() if node.round == round_number and judges(node)]
+    return found[0][0] if found else None
 
 
 def greedy(store: Store, evaluation: Manifest) -> pl.DataFrame:
@@ -110,7 +122,9 @@ def promote(store: Store, experiment: Experiment, round_number: int, tracking: T
     last = len(experiment.rounds)
     if not 0 <= round_number <= last:
         raise UserError(experiment.name, "round", f"expected a number in [0, {last}], found {round_number}")
-    state = gate.promote(store, experiment.name, key_of(experiment.name, round_number, "policy"))
+    key = policy_of(unroll(experiment), round_number)
+    assert key is not None, f"round {round_number} evaluates nothing"
+    state = gate.promote(store, experiment.name, key)
     return _followed(store, experiment, state, tracking)
 
 

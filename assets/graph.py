@@ -11,22 +11,22 @@ asset reads of other assets stands in its manifest, by version (`assets.freshnes
 import hashlib
 import importlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from assets.keys import keys_of
-from assets.stages import Stage, stages_of
 from perseid.artifacts import present
 from perseid.artifacts.present import Present
 from perseid.experiment import Experiment
+from perseid.recipes import Refs, Stage, recipe_named
 from perseid.section import canonical, deciding, resolved
 
 
 @dataclass(frozen=True)
 class Node:
-    """One asset. `inputs` are keys of nodes; `shards` are its partitions, () where it has none."""
+    """One asset. `roles` are keys of nodes by role; `shards` are its partitions, () where it has none."""
 
     experiment: str
     stage: str
@@ -34,13 +34,19 @@ class Node:
     does: str
     reads: tuple[str, ...]
     uses: tuple[str, ...]
-    inputs: tuple[str, ...]
+    roles: Mapping[str, tuple[str, ...]] = field(hash=False)
     code_version: str
     shards: tuple[str, ...] = ()
+    phase: str = ""
 
     @property
     def key(self) -> str:
         return key_of(self.experiment, self.round, self.stage)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Keys of the nodes that it reads, each once."""
+        return tuple(dict.fromkeys(key for keys in self.roles.values() for key in keys))
 
     @property
     def group(self) -> str:
@@ -63,6 +69,11 @@ def unroll(experiment: Experiment) -> Graph:
 def inputs_of(graph: Graph, node: Node) -> tuple[str, ...]:
     """Keys of the artifacts that `node` reads, every shard among them."""
     return tuple(artifact for key in node.inputs for artifact in graph[key].artifacts)
+
+
+def roles_of(graph: Graph, node: Node) -> dict[str, tuple[str, ...]]:
+    """The same by role."""
+    return {role: tuple(a for key in keys for a in graph[key].artifacts) for role, keys in node.roles.items()}
 
 
 def artifacts_of(graph: Graph) -> tuple[str, ...]:
@@ -89,11 +100,23 @@ def shard_names(experiment: Experiment) -> tuple[str, ...]:
 
 
 def _nodes(e: Experiment) -> Iterator[Node]:
-    for r, stage in stages_of(e):
-        inputs = tuple(key_of(e.name, number, name) for number, name in stage.inputs)
-        declared = (stage.does, stage.reads, stage.uses)
-        version = code_version(e, r or 0, stage)
-        yield Node(e.name, stage.name, r, *declared, inputs, version, shard_names(e) if stage.sharded else ())
+    recipe, known = recipe_named(e.recipe), set[str]()
+    for r in (None, *range(len(e.rounds) + 1)):
+        for stage in recipe.stages(e, r):
+            roles = {role: _keys(e.name, r, refs, known) for role, refs in stage.inputs.items()}
+            declared, version = (stage.does, stage.reads, stage.uses), code_version(e, r or 0, stage)
+            shards = shard_names(e) if stage.sharded else ()
+            node = Node(e.name, stage.name, r, *declared, roles, version, shards, stage.phase)
+            assert node.key not in known, f"{node.key}: two stages of that name"
+            known.add(node.key)
+            yield node
+
+
+def _keys(name: str, r: int | None, refs: Refs, known: Set[str]) -> tuple[str, ...]:
+    """The nodes that `refs` name, seen from round `r`; only what stands before is known."""
+    found = tuple(key for n in refs.rounds(r) if (key := key_of(name, n, refs.stage)) in known)
+    assert refs.many or found, f"round {r}: no {refs.of} {refs.stage} stands before what reads it"
+    return found
 
 
 def code_version(experiment: Experiment, round_number: int, stage: Stage) -> str:

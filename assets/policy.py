@@ -29,7 +29,7 @@ def train(work: Work, examples: list[pl.DataFrame]) -> Made:
     work.machines.threads(e.engine)
     settings, out = e.training.policy, work.draft.path("model")
     attempt = attempt_at(work, "training.policy")
-    training = work.machines.trainer().policy(rows, work.model("policy", 0), settings, out, attempt)
+    training = work.machines.trainer().policy(rows, work.model("base"), settings, out, attempt)
     return record(work, rows, training)
 
 
@@ -66,7 +66,7 @@ def learned(work: Work) -> list[pl.DataFrame]:
     """Verified trajectories as examples, a frame a round."""
     weight = float(work.settings.training.policy.verified_weight)
     frames = []
-    for number, manifest in work.rounds_of("verified").items():
+    for number, manifest in work.inputs_of("verified").items():
         kept = work.store.read(manifest, "verified")
         rows = kept.select(
             pl.col("trajectory_id").alias("example_id"),

@@ -10,7 +10,7 @@ VERSION = 1  # the first
 
 
 def make(work: Work) -> Made:
-    e, before = work.settings, work.every("problems")
+    e, before = work.settings, pl.concat([work.read("problems", "problems"), work.read("asked", "problems")])
     drawn = draw_pool(e.problems, e.seed, work.round, problems_of(before))
     problems = problem_frame(drawn)
     refuse_overlaps(work, pl.concat([before, problems]), work.read("problems", "demonstrations"))

@@ -32,8 +32,7 @@ log = logging.getLogger(__name__)
 def make(work: Work) -> Made:
     e, out = work.settings, work.draft.path("model")
     work.machines.threads(e.engine)
-    pairs = pl.concat([work.store.read(manifest, "pairs") for manifest in work.rounds_of("pairs").values()])
-    pairs = with_prompts(work, pairs)
+    pairs = with_prompts(work, work.read("pairs", "pairs"))
     known, settings = pairs.filter(pl.col("split") == "train"), e.training.ppm
     attempt = attempt_at(work, "training.ppm")
     training = work.machines.trainer().ppm(known, work.model("policy"), settings, out, attempt)
@@ -53,12 +52,14 @@ def make(work: Work) -> Made:
     )
 
 
-def scorer_of(work: Work, round_number: int) -> Scorer | None:
-    """The PPM of a round, an input of this work; None where it is untrained."""
-    if work.read("ppm", "training", round_number).is_empty():
-        log.warning("%s: the PPM of round %d is untrained, so it is not asked", work.key, round_number)
+def scorer_of(work: Work, role: str) -> Scorer | None:
+    """The PPM in a role of this work; None where there is none, or it is untrained."""
+    if not work.given(role):
         return None
-    return work.machines.scorer(work.model("ppm", round_number), work.settings.engine)
+    if work.read(role, "training").is_empty():
+        log.warning("%s: the PPM %s is untrained, so it is not asked", work.key, work.input(role).key)
+        return None
+    return work.machines.scorer(work.model(role), work.settings.engine)
 
 
 def with_prompts(work: Work, pairs: pl.DataFrame) -> pl.DataFrame:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 import polars as pl
 
 from assets.freshness import fresh, units_of
-from assets.graph import Graph, round_of, unroll
-from assets.journals import forget_journals
+from assets.graph import Graph, Node, maker, round_of, unroll
+from assets.journals import forget, journals_of
 from assets.tracking import Account, Checkpoint, Tracking
 from assets.work import Made, Work
 from perseid import gate
@@ -20,7 +20,10 @@ from perseid.errors import UserError
 from perseid.experiment import Experiment
 from perseid.gate import Holder
 
-CHECKPOINTS = ("policy", "ppm")
+
+def is_registered(node: Node) -> bool:
+    """Whether what is made there is a checkpoint that the registry knows."""
+    return getattr(maker(node.does), "after", None) is registered
 
 
 def model_name(experiment: str, stage: str) -> str:
@@ -46,13 +49,13 @@ def newest(store: Store, manifest: Manifest, tracking: Tracking) -> str:
 
 def registered(work: Work, manifest: Manifest, made: Made, tracking: Tracking) -> Mapping[str, str]:
     """What follows the publishing of a checkpoint."""
-    forget_journals(work.store, manifest)
+    forget(journals_of(work))
     return {"registered version": newest(work.store, manifest, tracking)}
 
 
 def champion_alias(store: Store, experiment: str, champion: Holder, tracking: Tracking) -> None:
     tracking.register(checkpoint_of(store, store.manifest(champion.key, champion.version)))
-    tracking.alias(model_name(experiment, "policy"), "champion", champion.version)
+    tracking.alias(model_name(*parts_of(champion.key)[::2]), "champion", champion.version)
 
 
 def catch_up(store: Store, experiment: Experiment, tracking: Tracking) -> None:
@@ -62,7 +65,7 @@ def catch_up(store: Store, experiment: Experiment, tracking: Tracking) -> None:
 
 def account_of(store: Store, experiment: Experiment) -> Account:
     graph = unroll(experiment)
-    made = [found for node in graph.values() if node.stage in CHECKPOINTS and (found := store.current(node.key))]
+    made = [found for node in graph.values() if is_registered(node) and (found := store.current(node.key))]
     aliases: dict[str, dict[str, str]] = {}
     for manifest in sorted(made, key=lambda m: (m.created, m.key)):  # the newest is the last to be `candidate`
         model = checkpoint_of(store, manifest).model

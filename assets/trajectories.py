@@ -27,9 +27,8 @@ VERSION = 5  # a version is what was read: the pool of its round, the grader, th
 def make(work: Work) -> Made:
     e, problems = work.settings, work.read("pool", "problems")
     search, pool = e.search, pool_of(problems, int(work.shard or 0), e.shards)
-    scorer = scorer_of(work, work.round - 1) if search.ppm and work.round > 1 else None
-    policy = work.model("policy", work.round - 1)
-    with work.machines.engine(policy, e.engine) as engine, work.machines.sandbox() as sandbox:
+    scorer = scorer_of(work, "guide")
+    with work.machines.engine(work.model("policy"), e.engine) as engine, work.machines.sandbox() as sandbox:
         judge = judge_of(problems, work.read("pool", "gold"))
         runner, live = AsyncSandbox(sandbox), e.engine.live_trees
         services = Services(engine, scorer, runner, judge, live)

@@ -9,14 +9,15 @@ from assets.work import Made, Work
 from perseid.tables import frame
 from perseid.verified import verify
 
+TREES = ("texts", "trajectories")
 VERSION = 2  # a version is what was read: the pool of its round, and no seed
 
 
 def make(work: Work) -> Made:
-    problems, found = work.read("pool", "problems"), work.read_shards("texts", "trajectories")
+    problems, found = work.read("pool", "problems"), {name: work.read("trees", name) for name in TREES}
     with work.machines.sandbox() as sandbox:
         kept, rejected = verify(found, problems, work.format, sandbox, work.settings.selection.top)
-    versions = [(shard, manifest.version) for shard, manifest in work.shards().items()]
+    versions = [(shard, manifest.version) for shard, manifest in work.shards("trees").items()]
     work.table("verified", kept)
     work.table("rejected", rejected)
     work.table("shards", frame("shards", versions))

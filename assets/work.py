@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import polars as pl
 
-from assets.graph import Graph, Node, hash_of, inputs_of, key_of, present_of, round_of, settings_of
+from assets.graph import Graph, Node, hash_of, inputs_of, present_of, roles_of, round_of, settings_of
 from assets.tracking import Tracked, Tracking
 from assets.training import Trainer
+from perseid import tables
 from perseid.artifacts import Draft, Facts, Manifest, Store, present
 from perseid.engine import Engine, Scorer
 from perseid.experiment import Engine as EngineSettings
@@ -119,35 +120,35 @@ class Work:
     def key(self) -> str:
         return self.plan.node.key if self.shard is None else f"{self.plan.node.key}/{self.shard}"
 
-    def of(self, stage: str, round_number: int | None = None) -> Manifest:
-        """The manifest of an input of this round, or of the round that is named; `problems` has none."""
-        number = None if stage == "problems" else self.round if round_number is None else round_number
-        return self.inputs[key_of(self.plan.experiment.name, number, stage)]
+    def given(self, role: str) -> bool:
+        """Whether the recipe gives this stage anything in the role."""
+        return bool(self.plan.node.roles.get(role))
 
-    def rounds_of(self, stage: str) -> dict[int, Manifest]:
-        """The inputs of this stage, by round."""
-        nodes = [self.plan.graph[key] for key in self.plan.node.inputs]
-        return {node.round: self.inputs[node.key] for node in nodes if node.stage == stage and node.round is not None}
+    def input(self, role: str) -> Manifest:
+        """The manifest of the one input in a role. Raises `KeyError` where the recipe gives none."""
+        [manifest] = self.shards(role).values()
+        return manifest
 
-    def read(self, stage: str, table: str, round_number: int | None = None) -> pl.DataFrame:
-        return self.store.read(self.of(stage, round_number), table)
+    def inputs_of(self, role: str) -> dict[int, Manifest]:
+        """The inputs in a role, by round, in order of rounds; of none of them are there shards."""
+        nodes = [self.plan.graph[key] for key in self.plan.node.roles[role]]
+        return {node.round or 0: self.inputs[node.key] for node in nodes}
 
-    def every(self, table: str) -> pl.DataFrame:
-        """The rows of a table in all inputs that have it: `problems` and each pool."""
-        return pl.concat([self.store.read(found, table) for found in self.inputs.values() if table in found.row_counts])
+    def shards(self, role: str) -> dict[str, Manifest]:
+        """The one input in a role by shard, all of them; of what has no shards, itself as ""."""
+        [key] = self.plan.node.roles[role]
+        node = self.plan.graph[key]
+        return {shard: self.inputs[f"{key}/{shard}"] for shard in node.shards} or {"": self.inputs[key]}
 
-    def shards(self) -> dict[str, Manifest]:
-        """The shards of this round's trajectories, by name, all of them."""
-        node = self.plan.graph[key_of(self.plan.experiment.name, self.round, "trajectories")]
-        return {shard: self.inputs[f"{node.key}/{shard}"] for shard in node.shards}
+    def read(self, role: str, table: str) -> pl.DataFrame:
+        """The rows of a table in all inputs of a role: every round, every shard, in their order."""
+        keys = [artifact for key in self.plan.node.roles[role] for artifact in self.plan.graph[key].artifacts]
+        found = [self.store.read(self.inputs[key], table) for key in keys]
+        return pl.concat(found) if found else tables.frame(table, [])
 
-    def read_shards(self, *tables: str) -> dict[str, pl.DataFrame]:
-        found = self.shards().values()
-        return {table: pl.concat([self.store.read(manifest, table) for manifest in found]) for table in tables}
-
-    def model(self, stage: str, round_number: int | None = None) -> Path:
-        """The checkpoint folder of an input, its files checked."""
-        return self.store.folder(self.of(stage, round_number), "model")
+    def model(self, role: str) -> Path:
+        """The checkpoint folder of the one input in a role, its files checked."""
+        return self.store.folder(self.input(role), "model")
 
     def table(self, name: str, frame: pl.DataFrame) -> None:
         self.draft.table(name, frame)
@@ -209,6 +210,7 @@ class Clock:
         return Facts(
             experiment_hash=hash_of(work.plan.experiment),
             seeds={"experiment": work.plan.experiment.seed},
+            roles=roles_of(work.plan.graph, work.plan.node),
             settings=settings_of(work.plan.experiment, work.plan.node),
             mlflow_run=work.tracked.run_id,
             wall_s=time.monotonic() - self.wall,

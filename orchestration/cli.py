@@ -72,7 +72,7 @@ def evolve(
     )
     console.print(f"\n{told} To go on:")
     last = len(loaded.rounds) if rounds is None else rounds
-    for command in next_commands(loaded.name, last):
+    for command in next_commands(loaded, last):
         console.print(f"  {command}", soft_wrap=True)
 
 

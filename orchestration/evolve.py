@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from assets.freshness import Unit, fresh, restored, survey, units
-from assets.gate import is_settled, settle
+from assets.gate import is_settled, judges, settle
 from assets.graph import Graph, Node, of_rounds, present_of, unroll
 from assets.work import Report, Reporter
 from orchestration import follow, signals
@@ -75,7 +75,7 @@ def evolve(
                 runs.make(unit)
                 manifest = store.current(unit.key)
             assert manifest is not None
-            if unit.node.stage == "evaluation" and not is_settled(store, experiment, manifest):
+            if judges(unit.node) and not is_settled(store, experiment, manifest):
                 settle(store, experiment, manifest, tracking_of(places))
             made += stale
             show.ended(unit, manifest, stale)

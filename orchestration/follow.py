@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets.freshness import Unit, survey, units
-from assets.gate import is_settled, settle
+from assets.gate import is_settled, judges, settle
 from assets.graph import Graph, artifacts_of, unroll
 from assets.registry import catch_up as tracking_caught_up
 from assets.tracking import Tracking
@@ -59,7 +59,7 @@ def local(store: Store, experiment: Experiment, unit: Unit, manifest: Manifest, 
 
         with suppress(UserError), store.lease(unit.key):  # else it is made again just now, and goes on from them
             forget_journals(store, manifest)
-    if unit.node.stage == "evaluation" and not is_settled(store, experiment, manifest):
+    if judges(unit.node) and not is_settled(store, experiment, manifest):
         settle(store, experiment, manifest, tracking)
 
 

@@ -20,13 +20,14 @@ from assets.freshness import Unit
 from assets.work import Report, Reporter
 from perseid.artifacts import Manifest
 
-# Usual seconds of a stage in the quickstart, on two cores: only their proportions matter.
+# Usual seconds of what a stage does, in the quickstart, on two cores: only their proportions matter.
 USUAL_S = {
     "problems": 6.0,
     "pool": 4.0,
     "trajectories": 24.0,
     "verified": 2.0,
     "pairs": 1.0,
+    "bootstrap": 20.0,
     "policy": 20.0,
     "control": 20.0,
     "ppm": 6.0,
@@ -36,9 +37,9 @@ TRUST_S = 20.0  # seconds of evidence that weigh as much as the belief
 PLAIN_EVERY_S = 10.0
 
 
-def usual(stage: str) -> float:
-    """Of a stage that is not known, a middling one's."""
-    return USUAL_S.get(stage, median(USUAL_S.values()))
+def usual(does: str) -> float:
+    """Of a maker that is not known, a middling one's."""
+    return USUAL_S.get(does, median(USUAL_S.values()))
 
 
 @dataclass

@@ -13,12 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from assets.freshness import survey
-from assets.gate import evaluation_key, verdict_of
-from assets.graph import Graph, Node, key_of, unroll
+from assets.gate import judges, policy_of, verdict_of
+from assets.graph import Graph, Node, unroll
 from perseid import gate
 from perseid.artifacts import Manifest, Store
 from perseid.experiment import Experiment
 
+COUNTED = {"verified": "trajectories", "pairs": "pairs"}  # tables whose rows a round is told by, with the heading
 CONTROL = "control "  # before the name of a metric of the control arm
 
 
@@ -26,7 +27,7 @@ CONTROL = "control "  # before the name of a metric of the control arm
 class RoundStatus:
     """What is fresh of a round; `artifacts` has all of it: version and whether it is fresh, by stage.
 
-    metrics: value, low, high, n by name, the control's under `control …`. rows: of tables, by stage. seconds: taken.
+    metrics: value, low, high, n by name, the control's under `control …`. rows: of tables, by name. seconds: taken.
     """
 
     round: int
@@ -50,13 +51,9 @@ def round_status(experiment: Experiment, graph: Graph, state: State, store: Stor
     manifests = [m for node in nodes for key in node.artifacts if (m := state[key]) is not None]
     return RoundStatus(
         number,
-        metrics_of(store, state[key_of(experiment.name, number, "evaluation")]),
+        metrics_of(store, next((state[node.key] for node in nodes if judges(node)), None)),
         {node.stage: artifact_status(node, state, store) for node in nodes},
-        {
-            node.stage: made.row_counts[node.stage]
-            for node in nodes
-            if (made := state.get(node.key)) is not None and node.stage in made.row_counts
-        },
+        {table: count for manifest in manifests for table, count in manifest.row_counts.items() if table in COUNTED},
         sum(manifest.tokens for manifest in manifests),
         round(sum(manifest.wall_s for manifest in manifests), 3),
     )
@@ -119,11 +116,12 @@ def table_of(experiment: Experiment, store: Store) -> RenderableType:
         f"sampled_ppm_best@{k}": f"PPM@{k}",
         "mcts_pass@1": "MCTS",
     }
-    for heading in ("round", *shown.values(), "trajectories", "pairs", "tokens", "seconds", ""):
+    counted = {name: heading for name, heading in COUNTED.items() if any(name in r.rows for r in rounds)}
+    for heading in ("round", *shown.values(), *counted.values(), "tokens", "seconds", ""):
         table.add_column(heading, justify="right", no_wrap=True)
     for r in rounds:
         cells = [share(r.metrics.get(name), interval=name == "greedy_pass@1") for name in shown]
-        made = [f"{r.rows[stage]:,}" if stage in r.rows else "–" for stage in ("verified", "pairs")]
+        made = [f"{r.rows[name]:,}" if name in r.rows else "–" for name in counted]
         table.add_row(str(r.round), *cells, *made, f"{r.tokens:,}", f"{r.seconds:.0f}", Text(staleness(r), "yellow"))
     return Group(table, *(Text(line) for line in remarks(experiment, store, rounds, state)))
 
@@ -183,7 +181,8 @@ def why_champion(store: Store, experiment: Experiment, judged: gate.State, champ
     events = [event for event in judged.history if (event.key, event.version) == (champion.key, champion.version)]
     if judged.line[-1].forced or events[-1].forced:
         return [event for event in events if event.forced][-1].reason
-    evaluation = state.get(evaluation_key(champion))
+    judging = [n.key for n in unroll(experiment).values() if judges(n) and n.roles["policy"] == (champion.key,)]
+    evaluation = next((made for key in judging if (made := state.get(key)) is not None), None)
     verdict = verdict_of(store, experiment, evaluation) if evaluation is not None else None
     return verdict.reason if verdict is not None else "its verdict is of another evaluation; evolve to judge it again"
 
@@ -193,11 +192,12 @@ def is_fresh(champion: gate.Holder, state: State) -> bool:
     return made is not None and made.version == champion.version
 
 
-def next_commands(name: str, last: int) -> list[str]:
+def next_commands(experiment: Experiment, last: int) -> list[str]:
+    name, policy = experiment.name, policy_of(unroll(experiment), last)
     return [
         "make ui      # every run, plot and table; materialise more",
         f"perseid query solved_by_round_and_family --experiment {name}",
-        f"perseid lineage {name}/round_{last:02d}/policy",
+        f"perseid lineage {policy}",
     ]
 
 

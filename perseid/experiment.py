@@ -20,6 +20,7 @@ from perseid.errors import UserError
 from perseid.mistakes import described, mistake, unknown
 from perseid.naming import named
 from perseid.problems.settings import Pool, Problems
+from perseid.recipes import known
 from perseid.section import DISCRIMINATOR, OPERATIONAL, Section
 from perseid.training import PolicyTraining, PpmTraining, SupervisedTraining, Training
 
@@ -116,6 +117,7 @@ class Experiment(Section):
     name: Annotated[str, AfterValidator(named)]
     description: Annotated[str, Field(max_length=10_000), OPERATIONAL] = ""
     seed: int = Field(0, ge=0, le=2**63 - 1)
+    recipe: Annotated[str, AfterValidator(known)] = "rstar_math"
     method: Annotated[str, AfterValidator(_method)] = "rstar_math"
     problems: Problems
     models: Models = Models()

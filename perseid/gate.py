@@ -195,8 +195,8 @@ def apply(store: Store, experiment: str, case: Case, decision: Decision) -> Stat
 def promote(store: Store, experiment: str, key: str, version: str | None = None, reason: str = "by hand") -> State:
     """Make a policy champion, whatever the gate says. Raises `UserError` if there is no such policy."""
     policy = Holder(**dict(zip(("key", "version"), locate(store, key, version), strict=True)))
-    if not (policy.key.startswith(f"{experiment}/") and policy.key.endswith("/policy")):
-        raise UserError("promote", key, f"expected a policy of {experiment}, such as {experiment}/round_01/policy")
+    if not policy.key.startswith(f"{experiment}/"):
+        raise UserError("promote", key, f"expected a policy of {experiment}")
 
     def change(now: State) -> State:
         if now.champion == policy:

@@ -29,6 +29,9 @@ PACKAGES: Final = (
 )
 
 
+Roles = Mapping[str, tuple[str, ...]]
+
+
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,6 +49,7 @@ class Facts(Frozen):
 
     experiment_hash: str = ""
     seeds: Mapping[str, int] = {}
+    roles: Roles = {}  # keys of the inputs, by role; {} before roles were recorded
     settings: Mapping[str, JsonValue] = {}  # what the maker read of the experiment, in full, by dotted path
     mlflow_run: str = ""
     wall_s: float = Field(default=0.0, ge=0.0)
@@ -66,8 +70,14 @@ class Manifest(Facts):
     packages: Mapping[str, str]
     created: str  # UTC, ISO 8601; outside of what the version is a hash of
 
-    def same_making(self, code_version: str, inputs: Mapping[str, str]) -> bool:
-        return self.code_version == code_version and dict(self.inputs) == dict(inputs)
+    def same_making(self, code_version: str, inputs: Mapping[str, str], roles: Roles | None = None) -> bool:
+        """Whether it was made by this code of these inputs, in the same roles where both sides know them."""
+        alike = not (roles and self.roles) or dict(self.roles) == dict(roles)
+        return self.code_version == code_version and dict(self.inputs) == dict(inputs) and alike
+
+    def read_as(self, role: str, key: str) -> str | None:
+        """The version of `key` that was read in `role`; None if it was not. Roles that nobody recorded are any."""
+        return self.inputs.get(key) if not self.roles or key in self.roles.get(role, ()) else None
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:

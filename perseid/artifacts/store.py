@@ -20,6 +20,7 @@ from perseid.artifacts.manifest import (
     Facts,
     File,
     Manifest,
+    Roles,
     damaged,
     file_of,
     git_commit,
@@ -70,7 +71,7 @@ class Draft:
             final = self.place / manifest.version
             if not _intact(final, manifest.files):
                 self._install(manifest, final)
-            elif not (kept := read_manifest(final / NAME)).same_making(code_version, inputs):
+            elif not (kept := read_manifest(final / NAME)).same_making(code_version, inputs, manifest.roles):
                 replace_file(final / NAME, manifest_bytes(manifest))
             else:
                 manifest = kept
@@ -159,15 +160,19 @@ class Store:
             raise damaged(path, "key", f"expected {key}, found {manifest.key[:80]!r}")
         return manifest
 
-    def fresh(self, key: str, code_version: str, inputs: Mapping[str, str]) -> Manifest | None:
+    def fresh(
+        self, key: str, code_version: str, inputs: Mapping[str, str], roles: Roles | None = None
+    ) -> Manifest | None:
         """The current manifest if it was made by this code from these inputs and its files are all there."""
         manifest = self.current(key)
-        if manifest is None or not manifest.same_making(code_version, inputs):
+        if manifest is None or not manifest.same_making(code_version, inputs, roles):
             return None
         folder = self.place(key) / manifest.version
         return manifest if all(_size(folder / name) == file.bytes for name, file in manifest.files.items()) else None
 
-    def restore(self, key: str, code_version: str, inputs: Mapping[str, str]) -> Manifest | None:
+    def restore(
+        self, key: str, code_version: str, inputs: Mapping[str, str], roles: Roles | None = None
+    ) -> Manifest | None:
         """Let a version that this code made from these inputs count again; None if there is none, whole to the byte.
 
         Of several, made where equal making need not give equal bytes, the newest. Whoever makes `key` has its lease.
@@ -178,7 +183,7 @@ class Store:
                 found.append(self.manifest(key, version))
         for manifest in sorted(found, key=lambda manifest: manifest.created, reverse=True):
             place = self.place(key)
-            if manifest.same_making(code_version, inputs) and _intact(place / manifest.version, manifest.files):
+            if manifest.same_making(code_version, inputs, roles) and _intact(place / manifest.version, manifest.files):
                 with writing(place):
                     replace_file(place / POINTER, f"{manifest.version}\n".encode())
                 return manifest

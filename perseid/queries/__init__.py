@@ -7,7 +7,8 @@
         one row a version: what made it, when, at what cost; `settings`, in JSON, is all that its maker read of the
         experiment, by dotted path (settings->'$."search".rollouts'); `git_dirty`: files differed from the commit
     lineage
-        edges: child_key, child_version, parent_key, parent_version
+        edges: child_key, child_version, role, parent_key, parent_version; what was read in two roles has two,
+        what was made before roles were recorded has null
 
 A view holds the rows of the current versions of what the experiment's graph has now (not of shards or rounds that it
 had once), unless all versions are asked for; `lineage` always holds all edges.

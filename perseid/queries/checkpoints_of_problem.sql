@@ -8,7 +8,7 @@ with used as (
     select l.child_key, l.child_version, 'pair', p.pair_id
     from pairs p
     join lineage l on l.parent_key = p.key and l.parent_version = p.version
-    where p.problem_id = $problem_id and p.split = 'train' and l.child_key like '%/ppm'
+    where p.problem_id = $problem_id and p.split = 'train' and coalesce(l.role, 'pairs') = 'pairs'
 )
 select
     m.experiment,

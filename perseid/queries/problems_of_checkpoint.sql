@@ -14,7 +14,7 @@ with checkpoint as (
     from pairs p
     join lineage l on l.parent_key = p.key and l.parent_version = p.version
     join checkpoint c on c.key = l.child_key and c.version = l.child_version
-    where p.split = 'train'
+    where p.split = 'train' and coalesce(l.role, 'pairs') = 'pairs'
 ), about as (
     select distinct on (experiment, problem_id) experiment, problem_id, family, composition, question from problems
 )

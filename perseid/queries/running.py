@@ -55,7 +55,7 @@ MANIFESTS: Final = PLACE | {
     "rows": pl.Int64,
     "bytes": pl.Int64,
 }
-EDGES: Final = dict.fromkeys(("child_key", "child_version", "parent_key", "parent_version"), pl.String)
+EDGES: Final = dict.fromkeys(("child_key", "child_version", "role", "parent_key", "parent_version"), pl.String)
 SQL_TYPES: Final[Mapping[Any, str]] = {
     pl.String: "varchar",
     pl.Int64: "bigint",
@@ -206,13 +206,20 @@ def _make_views(
     counting = {(manifest.key, manifest.version) for manifest in current}
     for name in sorted(wanted):
         if name == "lineage":
-            edges = [(m.key, m.version, *parent) for m in everything for parent in m.inputs.items()]
+            edges = [edge for manifest in everything for edge in _edges(manifest)]
             _make_table(connection, name, pl.DataFrame(edges, schema=EDGES, orient="row"))
         elif name == "manifests":
             rows = [_made(manifest, (manifest.key, manifest.version) in counting) for manifest in seen]
             _make_table(connection, name, pl.DataFrame(rows, schema=MANIFESTS, orient="row"))
         else:
             _make_view(connection, name, _files(store, seen, name))
+
+
+def _edges(manifest: Manifest) -> Iterator[tuple[str | None, ...]]:
+    """An edge an input and role; those that were made before roles were recorded have null."""
+    roles = [(key, role) for role, keys in manifest.roles.items() for key in keys]
+    for key, role in roles or ((key, None) for key in manifest.inputs):
+        yield manifest.key, manifest.version, role, key, manifest.inputs[key]
 
 
 def present(store: Store, current: Sequence[Manifest]) -> list[Manifest]:
@@ -233,7 +240,9 @@ def made_alike(held: Sequence[Manifest]) -> list[Manifest]:
     last: dict[str, Manifest] = {}
     for manifest in sorted(held, key=lambda manifest: manifest.created):
         last[_asset(manifest)] = manifest
-    return [m for m in held if (made := last[_asset(m)]) is m or m.same_making(made.code_version, made.inputs)]
+    return [
+        m for m in held if (made := last[_asset(m)]) is m or m.same_making(made.code_version, made.inputs, made.roles)
+    ]
 
 
 def _asset(manifest: Manifest) -> str:

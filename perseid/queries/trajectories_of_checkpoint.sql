@@ -23,8 +23,10 @@ select
 from examples e
 join checkpoint c using (key, version)
 join lineage read on read.child_key = c.key and read.child_version = c.version
+    and coalesce(read.role, 'verified') = 'verified'
 join verified v on v.key = read.parent_key and v.version = read.parent_version and v.trajectory_id = e.trajectory_id
 join lineage searched on searched.child_key = v.key and searched.child_version = v.version
+    and coalesce(searched.role, 'trees') = 'trees'
 join trajectories t on t.key = searched.parent_key and t.version = searched.parent_version
     and t.trajectory_id = v.trajectory_id and t.correct
 order by e.from_round, e.problem_id, v.rank, t.key, t.node_id

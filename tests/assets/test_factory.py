@@ -16,6 +16,7 @@ MANIFEST = Manifest(
     version="f" * 16,
     code_version="c" * 16,
     inputs={"x/problems": "a" * 16},
+    roles={"problems": ("x/problems",)},
     row_counts={"examples": 4},
     files={},
     git_commit="",
@@ -54,6 +55,7 @@ def test_the_ui_shows_what_was_made_and_the_facts_of_its_making() -> None:
         "version": "f" * 16,
         "code version": "c" * 16,
         "inputs": dg.MetadataValue.json({"x/problems": "a" * 16}),
+        "roles": dg.MetadataValue.json({"problems": ["x/problems"]}),
         "rows": dg.MetadataValue.json({"examples": 4}),
         "seconds": 2.5,
         "tokens": 200,
@@ -99,6 +101,7 @@ def test_a_run_publishes_what_its_maker_made_and_tells_dagster_and_tracking_of_t
     assert event.asset_materialization is not None
     assert manifest.code_version == GRAPH["x/round_01/pool"].code_version
     assert dict(manifest.inputs) == {"x/problems": problems.version}
+    assert dict(manifest.roles) == {"problems": ("x/problems",), "asked": ()}
     assert event.asset_materialization.metadata["version"].value == manifest.version
     assert (event.asset_materialization.tags or {})["dagster/data_version"] == manifest.version
     tracked = tracking.attempts["x/round_01", "x/round_01/pool"]

@@ -61,9 +61,9 @@ def test_an_untrained_ppm_is_asked_by_nobody(
     publish(store, "x/round_01/ppm", {"training": curve}, {"model/model.safetensors": "ppm"})
     work = begin("x/round_01/evaluation", FakeTrainer())
     with caplog.at_level(logging.WARNING):
-        scorer = ppm.scorer_of(work, 1)
+        scorer = ppm.scorer_of(work, "ppm")
     assert (scorer is not None) == asked
-    assert ("the PPM of round 1 is untrained, so it is not asked" in caplog.text) == (not asked)
+    assert ("the PPM x/round_01/ppm is untrained, so it is not asked" in caplog.text) == (not asked)
 
 
 def test_a_tie_of_scores_is_a_failure() -> None:

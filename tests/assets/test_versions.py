@@ -80,6 +80,7 @@ ELSEWHERE: dict[str, set[str]] = {
     "server.timeout_s": set(),
     "server.patience_s": set(),
 }
+GRAPH = ("rounds", "recipe", "control", "kind", "base", "source", "metric")  # of the graph, or one value alone
 DEFAULTS = {
     "engine": Transformers,
     "models.policy": TinyLlama,
@@ -110,7 +111,7 @@ def leaves(section: type[BaseModel], above: str = "") -> Iterator[tuple[str, Fie
             yield from leaves(inner, f"{above}{name}.")
         elif kind := DEFAULTS.get(above + name):
             yield from leaves(kind, f"{above}{name}.")
-        elif name not in ("rounds", "control", "kind", "base", "source", "metric"):  # of the graph, or one value alone
+        elif name not in GRAPH:
             yield f"{above}{name}", field
 
 

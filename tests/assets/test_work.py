@@ -136,28 +136,33 @@ def test_a_maker_sees_nothing_of_the_experiment_but_what_its_stage_reads(store: 
     assert begin("x/round_01/trajectories", FakeTrainer()).method is method_named(EXPERIMENT.method)
 
 
-def test_inputs_are_found_by_stage_and_round(store: Store, begin: Begin) -> None:
+def test_inputs_are_found_by_role_and_round(store: Store, begin: Begin) -> None:
     made = {
         key: publish(store, key, {}, {"model/weights": key})
         for key in ("x/problems", "x/round_00/policy", "x/round_01/verified", "x/round_02/verified")
     }
     work = begin("x/round_02/policy", FakeTrainer())
-    assert work.of("problems") == made["x/problems"]
-    assert work.of("verified") == made["x/round_02/verified"]
-    assert work.of("verified", 1) == made["x/round_01/verified"]
-    assert work.rounds_of("verified") == {1: made["x/round_01/verified"], 2: made["x/round_02/verified"]}
-    assert work.rounds_of("problems") == {}
-    assert (work.model("policy", 0) / "weights").read_text() == "x/round_00/policy"
+    assert work.input("problems") == made["x/problems"]
+    assert work.inputs_of("verified") == {1: made["x/round_01/verified"], 2: made["x/round_02/verified"]}
+    assert (work.model("base") / "weights").read_text() == "x/round_00/policy"
+    assert work.given("verified")
+    assert not work.given("pairs")
     with pytest.raises(KeyError):
-        work.of("pairs")
+        work.input("pairs")
+    with pytest.raises(ValueError, match="unpack"):
+        work.input("verified")
 
 
-def test_a_table_of_all_inputs_is_one_and_inputs_without_it_are_passed_over(store: Store, begin: Begin) -> None:
+def test_a_table_of_a_role_holds_every_round_in_order_and_of_no_input_no_row(store: Store, begin: Begin) -> None:
     publish(store, "x/problems", {"problems": asked("a", "b")})
     publish(store, "x/round_01/pool", {"problems": asked("c")})
-    work = begin("x/round_02/pool", FakeTrainer())
-    assert sorted(work.every("problems")["question"]) == ["a", "b", "c"]
-    assert work.read("pool", "problems", 1)["question"].to_list() == ["c"]
+    publish(store, "x/round_02/pool", {"problems": asked("b")})
+    publish(store, "x/round_02/policy", {})
+    evaluation = begin("x/round_02/evaluation", FakeTrainer())
+    assert evaluation.read("asked", "problems")["question"].to_list() == ["c", "b"]
+    assert begin("x/round_02/pool", FakeTrainer()).read("asked", "problems")["question"].to_list() == ["c"]
+    none = begin("x/round_01/pool", FakeTrainer()).read("asked", "problems")
+    assert (none.height, none.schema) == (0, dict(columns_of("problems")))
 
 
 def test_shards_are_read_in_their_order_as_one(store: Store) -> None:
@@ -169,8 +174,9 @@ def test_shards_are_read_in_their_order_as_one(store: Store) -> None:
     verified = plan("x/round_01/verified", experiment, graph)
     none = cast(Any, None)
     work = Work(verified, None, store, none, none, none, none, present_inputs(verified, store))
-    assert list(work.shards()) == ["000", "001"]
-    assert work.read_shards("problems")["problems"]["question"].to_list() == ["a", "b"]
+    assert list(work.shards("trees")) == ["000", "001"]
+    assert work.shards("pool") == {"": store.current("x/round_01/pool")}
+    assert work.read("trees", "problems")["question"].to_list() == ["a", "b"]
 
 
 def test_settings_become_parameters_by_dotted_name() -> None:

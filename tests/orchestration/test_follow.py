@@ -91,7 +91,7 @@ def test_the_journal_of_what_is_published_goes_and_those_of_what_is_not_stay(pla
     for made in manifests:
         assert made is not None
         for code_version in (made.code_version, "of another file"):
-            begun.append(journals(store, made.key, code_version, made.inputs))
+            begun.append(journals(store, made.key, code_version, made.inputs, made.roles))
             begun[-1].mkdir(parents=True)
             (begun[-1] / "run").write_bytes(b"answers")
     (store.place("x/round_01/trajectories/001") / "current").unlink()

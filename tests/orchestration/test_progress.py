@@ -6,7 +6,7 @@ from orchestration.progress import USUAL_S, Estimate
 
 
 def unit(stage: str) -> Unit:
-    node = Node("x", stage, 1, does=stage, reads=(), uses=(), inputs=(), code_version="code")
+    node = Node("x", stage, 1, does=stage, reads=(), uses=(), roles={}, code_version="code")
     return Unit(node, None, node.key)
 
 

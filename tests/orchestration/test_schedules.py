@@ -123,7 +123,7 @@ def test_only_what_can_run_is_asked_for_with_several_sharded_stages_in_a_round()
 
 def stage(name: str, *inputs: str, shards: tuple[str, ...] = ()) -> Node:
     keys = tuple(f"x/round_01/{key}" for key in inputs)
-    return Node("x", name, 1, does=name, reads=(), uses=(), inputs=keys, code_version="code", shards=shards)
+    return Node("x", name, 1, does=name, reads=(), uses=(), roles={"above": keys}, code_version="code", shards=shards)
 
 
 def test_then_for_one_run_a_shard(asked: dict[str, Asked]) -> None:

@@ -69,7 +69,7 @@ def test_overrides_of_the_command_line_win(tmp_path: Path) -> None:
 
 
 FAMILIES_THERE_ARE = "products, gcd, chain_sum, "
-SECTIONS = "name, description, seed, method, problems, models, engine, search, selection, training, evaluation"
+SECTIONS = "name, description, seed, recipe, method, problems, models, engine, search, selection, training, evaluation"
 SEARCH_KEYS = "candidates, rollouts, rollouts_unsolved, exploration, unvisited, tie, max_depth"
 NO_PPM_YET = "has no effect: round 1 trains the first PPM"
 MISTAKES = [

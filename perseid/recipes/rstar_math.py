@@ -1,0 +1,88 @@
+"""rStar-Math's loop (arXiv 2501.04519, section 3.4): search, verify, train policy and process preference model, again.
+
+Round 0 makes the base and says what it can do. A later round searches a pool with the policy of the round before (and,
+where its settings ask for it, guided by the PPM of that round), keeps what is proven right, makes preference pairs of
+the trees, trains the policy from the base and the PPM from the policy, and evaluates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from perseid.recipes.stage import Refs, Round, Stage, base, before, earlier, here, of_round, once, so_far
+from perseid.section import deciding
+
+if TYPE_CHECKING:
+    from perseid.experiment import Experiment
+
+# The policy and its control train alike; how often a verified example stands in an epoch matters to the one alone.
+# Whose verified examples train (`history`) decides which inputs there are, and stands there.
+TRAINING: Final = ("training.policy", "-training.policy.history", "engine.threads", "seed")
+CONTROL: Final = ("control", *TRAINING, "-training.policy.verified_weight")
+ANSWERING: Final = ("method", "sampling", "format", "kernel", "grader", "sandbox", "toolbox")
+
+
+def stages(e: Experiment, round: Round) -> Sequence[Stage]:
+    if round is None:
+        return [_problems()]
+    return list(_first()) if round == 0 else list(_round(e, round))
+
+
+def _problems() -> Stage:
+    drawn = ("problems", "-problems.pool", "seed")
+    return Stage("problems", "problems", {}, drawn, ("families", "toolbox", "format"))
+
+
+def _first() -> Iterator[Stage]:
+    """The base, and what it can do. Nothing is verified yet, so no program is run on fresh instances."""
+    made = ("models.policy", "training.bootstrap", "engine.threads", "seed")
+    yield Stage("policy", "bootstrap", {"problems": once("problems")}, made, ("format",), "update")
+    asked = ("evaluation", "-evaluation.fresh_instances", "engine", "seed")
+    known = {"problems": once("problems"), "policy": here("policy")}
+    yield Stage("evaluation", "evaluation", known, asked, ANSWERING, "evaluate")
+
+
+def _round(e: Experiment, r: int) -> Iterator[Stage]:
+    now = e.at(r)
+    problems, pool, trees = once("problems"), here("pool"), here("trajectories")
+    # Of a pool the sizes of the other splits decide nothing but what is taken: that stands in its inputs.
+    named = tuple(f"problems.{name}" for name in ("source", "demonstrated", "undemonstrated"))
+    composed = ("problems.demonstrated_compositions", "problems.undemonstrated_compositions")
+    drawn = (*named, *composed, "problems.pool", "seed")
+    yield Stage("pool", "pool", {"problems": problems, "asked": earlier("pool")}, drawn, ("families",), "acquire")
+    guide = {"guide": before("ppm")} if now.search.ppm and r > 1 else {}
+    searched = {"pool": pool, "policy": before("policy"), **guide}
+    searching = ("method", "format", "kernel", "grader", "sandbox", "toolbox")
+    search = ("search", "engine", "shards", "seed")
+    yield Stage("trajectories", "trajectories", searched, search, searching, "acquire", sharded=True)
+    found, rerun = {"pool": pool, "trees": trees}, ("format", "grader", "sandbox", "toolbox")
+    yield Stage("verified", "verified", found, ("selection.top",), rerun, "refine")
+    yield Stage("pairs", "pairs", found, ("selection.pairs",), ("format",), "refine")
+    shown = {"problems": problems, "base": base("policy")}
+    learned = {**shown, "verified": _history("verified", now.training.policy.history)}
+    yield Stage("policy", "policy", learned, TRAINING, ("format",), "update")
+    control = control_round(e, r)
+    if control == r:
+        yield Stage("control", "control", shown, CONTROL, ("format",), "update")
+    compared = {"policy": here("policy"), "pairs": _history("pairs", now.training.ppm.history)}
+    taught = ("training.ppm", "-training.ppm.history", "engine.threads", "engine.batch", "seed")
+    yield Stage("ppm", "ppm", compared, taught, ("format",), "update")
+    arm = {"control": of_round(control, "control")} if control else {}
+    judged = {"problems": problems, "asked": so_far("pool"), "policy": here("policy"), **arm, "ppm": here("ppm")}
+    known = {**judged, "verified": here("verified"), "earlier": earlier("evaluation")}
+    yield Stage(
+        "evaluation", "evaluation", known, ("evaluation", "engine", "seed"), (*ANSWERING, "families"), "evaluate"
+    )
+
+
+def control_round(e: Experiment, r: int) -> int | None:
+    """The round whose control is that of round `r`: rounds that train alike share one, for it reads nothing else."""
+    if e.control is None:
+        return None
+    alike = deciding(e.at(r), CONTROL)
+    return next(n for n in range(1, r + 1) if deciding(e.at(n), CONTROL) == alike)
+
+
+def _history(stage: str, history: str) -> Refs:
+    return so_far(stage) if history == "all_rounds" else here(stage)
