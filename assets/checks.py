@@ -17,8 +17,8 @@ from assets.problems import shared_questions, unkept_promises
 from perseid import tables
 from perseid.artifacts import Manifest, Store
 from perseid.errors import UserError
+from perseid.evaluation.measure import unsound
 from perseid.experiment import Experiment
-from perseid.measure import unsound
 
 UNSOUND_LIMIT = 0.03  # share of verified programs that may be wrong on fresh instances
 SHOWN_FAILURES = 50

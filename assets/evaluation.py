@@ -11,8 +11,8 @@ from assets.ppm import scorer_of
 from assets.problems import problems_of
 from assets.trajectories import judge_of
 from assets.work import Made, Work
-from perseid import evaluate
-from perseid.measure import Evidence, measure
+from perseid.evaluation import answers
+from perseid.evaluation.measure import Evidence, measure
 from perseid.sandbox import AsyncSandbox
 
 __all__ = ["VERSION", "after", "make"]
@@ -26,22 +26,22 @@ def make(work: Work) -> Made:
     e, problems = work.settings, asked(work)
     with work.machines.sandbox() as sandbox:
         judge = judge_of(problems, work.read("problems", "gold"))
-        by = evaluate.Examiner(work.method, e.evaluation, e.seed, AsyncSandbox(sandbox), judge)
-        answers = answered(work, problems, by)
+        by = answers.Examiner(work.method, e.evaluation, e.seed, AsyncSandbox(sandbox), judge)
+        given = answered(work, problems, by)
         sound = None
         if work.given("verified"):
             verified = work.read("verified", "verified")
-            sound = evaluate.soundness(verified, problems_of(problems), work.format, sandbox, e.evaluation, e.seed)
+            sound = answers.soundness(verified, problems_of(problems), work.format, sandbox, e.evaluation, e.seed)
             work.table("soundness", sound)
     evidence = Evidence(
         previous=previous(work),
         pair_scores=work.read("ppm", "pair_scores") if work.given("ppm") else None,
         soundness=sound,
     )
-    measured = measure(answers, problems, e.evaluation, e.seed, evidence)
-    work.table("evaluations", answers)
+    measured = measure(given, problems, e.evaluation, e.seed, evidence)
+    work.table("evaluations", given)
     work.table("metrics", measured)
-    return summary(work, measured, int(answers["tokens"].sum()))
+    return summary(work, measured, int(given["tokens"].sum()))
 
 
 def asked(work: Work) -> pl.DataFrame:
@@ -56,20 +56,20 @@ def previous(work: Work) -> pl.DataFrame | None:
     return None if last is None else work.store.read(last, "evaluations")
 
 
-def answered(work: Work, problems: pl.DataFrame, by: evaluate.Examiner) -> pl.DataFrame:
+def answered(work: Work, problems: pl.DataFrame, by: answers.Examiner) -> pl.DataFrame:
     """Every way of answering, by the policy; greedily by the control."""
     e, held_out = work.settings, problems_of(problems.filter(pl.col("split") == "held_out"))
     scorer = scorer_of(work, "ppm")
     with work.machines.engine(work.model("policy"), e.engine) as engine:
         found = [
-            evaluate.greedy(held_out, engine, "policy", by),
-            evaluate.sample(held_out, engine, scorer, by),
-            evaluate.against_sampling(held_out, engine, scorer, by),
+            answers.greedy(held_out, engine, "policy", by),
+            answers.sample(held_out, engine, scorer, by),
+            answers.against_sampling(held_out, engine, scorer, by),
         ]
     if work.given("control"):
         with work.machines.engine(work.model("control"), e.engine) as control:
-            found.append(evaluate.greedy(held_out, control, "control", by))
-    return evaluate.in_order(*found)
+            found.append(answers.greedy(held_out, control, "control", by))
+    return answers.in_order(*found)
 
 
 def summary(work: Work, measured: pl.DataFrame, tokens: int) -> Made:

@@ -1,7 +1,7 @@
 """`pairs`: preference pairs of the round's trees, for the PPM."""
 
 from assets.work import Made, Work
-from perseid.pairs import build_pairs
+from perseid.selection.pairs import build_pairs
 
 VERSION = 4  # question and prefix stand in columns of their own
 

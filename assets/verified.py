@@ -6,8 +6,8 @@ Reads every shard and records which version of each: Dagster itself keeps one ev
 import polars as pl
 
 from assets.work import Made, Work
+from perseid.selection.verified import verify
 from perseid.tables import frame
-from perseid.verified import verify
 
 TREES = ("texts", "trajectories")
 VERSION = 2  # a version is what was read: the pool of its round, and no seed

@@ -24,8 +24,8 @@ from rapidfuzz.distance import Levenshtein
 
 from perseid.experiment import Pairs
 from perseid.formats import Format
+from perseid.selection.verified import ancestors
 from perseid.tables import frame
-from perseid.verified import ancestors
 
 REASONS: Final = ("no_contrast", "order", "continuation", "margin", "edit", "duplicate")
 

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from perseid import tables
+from perseid.evaluation.measure import Evidence, measure, unsound
 from perseid.experiment import Evaluation
-from perseid.measure import Evidence, measure, unsound
 
 SETTINGS = Evaluation(samples=2, bootstrap_samples=100)
 ASKED = pl.DataFrame({"problem_id": ["p1", "p2"], "part": ["seen", "new_wording"]})

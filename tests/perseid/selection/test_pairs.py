@@ -15,8 +15,8 @@ import pytest
 
 from perseid.experiment import Pairs
 from perseid.formats import TOOLS
-from perseid.pairs import REASONS, Branch, build_pairs, contrasts, edges, fault, split_of
 from perseid.problems.problem import Problem
+from perseid.selection.pairs import REASONS, Branch, build_pairs, contrasts, edges, fault, split_of
 from perseid.tables import frame
 
 PROBLEMS = pl.DataFrame([asdict(Problem(p, "pool", 1, "f", "", "w", "seen", f"{p}?")) for p in ("p", "r")])

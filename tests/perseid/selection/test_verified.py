@@ -9,8 +9,8 @@ from perseid.formats import TOOLS
 from perseid.problems.problem import Problem
 from perseid.sandbox import Execution, Sandbox
 from perseid.search import SandboxFailure
+from perseid.selection.verified import ancestors, verify
 from perseid.tables import frame
-from perseid.verified import ancestors, verify
 
 PROBLEMS = pl.DataFrame(
     [asdict(Problem(f"p{i}", "pool", 1, "family", "twice", "w", "seen", f"{i} 5")) for i in range(3)]

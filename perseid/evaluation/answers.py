@@ -3,8 +3,8 @@
 Every way of answering runs on the search kernel without grading, so nothing that answers can see gold; only afterwards
 does the judge say which answers are right. Every question that is asked has its rows, whatever came of it: one that
 the engine refuses (it is longer than the context) is not answered, and so is not answered right. What the rows prove
-is `perseid.measure`. Not covered: the policy has seen each family's kind of question, only the questions are new;
-what parts of the held-out set are further away is reported apart (`part`).
+is `perseid.evaluation.measure`. Not covered: the policy has seen each family's kind of question, only the questions
+are new; what parts of the held-out set are further away is reported apart (`part`).
 """
 
 import asyncio

@@ -8,7 +8,7 @@ import pytest
 
 from perseid import tables
 from perseid.engine import Completion, Generate
-from perseid.evaluate import Examiner, against_sampling, greedy, in_order, sample, soundness
+from perseid.evaluation.answers import Examiner, against_sampling, greedy, in_order, sample, soundness
 from perseid.experiment import Evaluation
 from perseid.formats import TOOLS
 from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP
