@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from models.engines import guard
@@ -59,19 +60,43 @@ def serve(places: Places, port: int, mlflow_port: int) -> int:
 def served(places: Places, port: int, mlflow_port: int, lock: IO[str]) -> int:
     urls = {"PERSEID_DAGSTER_URL": f"http://127.0.0.1:{port}", "PERSEID_MLFLOW_URL": f"http://127.0.0.1:{mlflow_port}"}
     with guarded(lock) as (guardian, mark), opened(places.dagster) as instance:
-        print(f"Dagster: {urls['PERSEID_DAGSTER_URL']}   MLflow: {urls['PERSEID_MLFLOW_URL']}   (Ctrl-C ends both)")
-        sys.stdout.flush()
         environment = environment_of(places) | urls | mark
         named: dict[str, Process] = {}
         try:
             for name, command in commands(places, port, mlflow_port).items():
                 named[name] = start(command, environment)
-            return watched({**named, "the guardian of the servers": guardian}, instance)
+            shown = (
+                f"Dagster: {urls['PERSEID_DAGSTER_URL']}   MLflow: {urls['PERSEID_MLFLOW_URL']}   (Ctrl-C ends both)"
+            )
+            return watched(
+                {**named, "the guardian of the servers": guardian}, instance, Once((port, mlflow_port), shown)
+            )
         finally:
             end(list(named.values()))
 
 
-def watched(running: dict[str, Process], instance: "dg.DagsterInstance") -> int:
+@dataclass
+class Once:
+    """Prints the addresses as soon as there is somebody to answer at each of them, and once."""
+
+    ports: Sequence[int]
+    line: str
+    told: bool = False
+
+    def tell(self) -> None:
+        if not self.told and all(map(answers, self.ports)):
+            self.told = True
+            print(self.line, flush=True)
+
+
+def answers(port: int) -> bool:
+    """Whether something listens there on loopback."""
+    with socket.socket() as one:
+        one.settimeout(1.0)
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+def watched(running: dict[str, Process], instance: "dg.DagsterInstance", addresses: Once) -> int:
     """Until one of them ends: its status, and a line that says so. Meanwhile dead runs are found."""
     looked = -BURY_S
     while True:
@@ -80,6 +105,7 @@ def watched(running: dict[str, Process], instance: "dg.DagsterInstance") -> int:
                 how = f"with status {status}" if status >= 0 else f"by signal {-status}"
                 print(f"error: {name} ended {how}; the others are ended with it", file=sys.stderr)
                 return 128 - status if status < 0 else status or 1
+        addresses.tell()
         if time.monotonic() - looked >= BURY_S:
             with suppress(Exception):  # a locked database: the next look will do
                 bury(instance)

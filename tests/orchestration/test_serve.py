@@ -19,7 +19,7 @@ from models.engines.guard import marked
 from orchestration.dead_runs import PROCESS_TAG
 from orchestration.instance import create_instance, opened
 from orchestration.places import Places
-from orchestration.serve import check_ports, end
+from orchestration.serve import Once, check_ports, end
 from perseid.errors import UserError
 from tests.waiting import eventually
 
@@ -187,3 +187,15 @@ def test_a_port_is_looked_at_before_anything_is_started() -> None:
             with pytest.raises(UserError, match=key) as error:
                 check_ports(*ports)
             assert said in str(error.value)
+
+
+def test_addresses_are_told_once_and_not_before_all_of_them_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        addresses = Once((one.getsockname()[1], other.getsockname()[1]), "both")
+        addresses.tell()
+        assert capsys.readouterr().out == ""
+        other.listen()
+        addresses.tell()
+        addresses.tell()
+        assert capsys.readouterr().out == "both\n"
