@@ -8,7 +8,7 @@ import logging
 import os
 import pkgutil
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, Strict, ValidationError, model_validator
 
@@ -17,11 +17,15 @@ from perseid.consistency import contradiction, without_effect
 from perseid.document import read
 from perseid.engines import Engine, Server, Transformers, Vllm, checked_key
 from perseid.errors import UserError
+from perseid.evaluation.settings import Evaluation, Gate, Temperature, Tokens
 from perseid.mistakes import described, mistake, unknown
 from perseid.naming import named
 from perseid.problems.settings import Pool, Problems
 from perseid.recipes import known
-from perseid.section import DISCRIMINATOR, OPERATIONAL, Section
+from perseid.recipes.control import Control
+from perseid.rounds import Round, merged, overlay
+from perseid.section import OPERATIONAL, Section
+from perseid.selection.settings import Pairs, Selection
 from perseid.training import PolicyTraining, PpmTraining, SupervisedTraining, Training
 
 __all__ = ["Control", "Engine", "Evaluation", "Experiment", "Gate", "Models", "Pairs", "PolicyTraining", "Pool"]
@@ -30,11 +34,6 @@ __all__ += ["Transformers", "Vllm"]
 __all__ += ["load_experiment"]
 
 MAX_ROUNDS: Final = 99  # their names sort: round_01 to round_99
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Confidence = Annotated[float, Field(gt=0.0, lt=1.0)]
-Temperature = Annotated[float, Field(ge=0.01, le=100.0)]  # below, logits overflow; above, nothing is left of them
-Tokens = Annotated[int, Field(ge=1, le=8192)]  # the longest context of a base
-S = TypeVar("S", bound=Section)
 
 
 class Search(Section):
@@ -55,54 +54,6 @@ class Search(Section):
     limit_tokens: int = Field(0, ge=0, le=1_000_000_000)  # generated for one problem; 0: none
     limit_nodes: int = Field(0, ge=0, le=1_000_000_000)  # of one tree; 0: none
     limit_s: float = Field(0.0, ge=0.0, le=604_800.0)  # a problem's, while it is worked on and does not wait; 0: none
-
-
-class Pairs(Section):
-    """Step preference pairs (rStar-Math; arXiv 2501.04519, section 3.3)."""
-
-    positives: int = Field(2, ge=1, le=1024)
-    negatives: int = Field(2, ge=1, le=1024)
-    margin: float = Field(0.5, ge=0.0, le=2.0)  # least Q(chosen) - Q(rejected)
-    min_edit: int = Field(20, ge=0, le=100_000)  # least Levenshtein distance of the two steps, characters
-    final: bool = True  # the final-answer rule: whole trajectories compared
-    held_out: Share = 0.25  # share of problems whose pairs only measure the PPM
-
-
-class Selection(Section):
-    top: int = Field(2, ge=1, le=1024)  # trajectories a problem, by mean Q then min Q
-    pairs: Pairs = Pairs()
-
-
-class Evaluation(Section):
-    samples: int = Field(8, ge=1, le=1024)  # k of pass@k, maj@k and PPM best-of-k
-    temperature: Temperature = 1.0
-    max_tokens: Tokens = 96
-    mcts_problems: int = Field(60, ge=0, le=100_000)  # held-out problems that the small MCTS is run on (0: none)
-    mcts_rollouts: int = Field(4, ge=1, le=100_000)
-    mcts_candidates: int = Field(4, ge=1, le=1024)
-    fresh_instances: int = Field(5, ge=1, le=1000)  # new questions that each verified program is re-run on
-    bootstrap_samples: int = Field(2000, ge=1, le=100_000)  # each as large as the held-out set
-    confidence: Confidence = 0.95
-
-
-class Control(Section):
-    """The arm without search: the same optimiser steps on the demonstrations alone."""
-
-    kind: Annotated[Literal["demonstrations_only"], DISCRIMINATOR] = "demonstrations_only"
-
-
-class Gate(Section):
-    confidence: Confidence = 0.95
-    metric: Literal["greedy_pass@1"] = "greedy_pass@1"
-
-
-class Round(Section):
-    """What a round changes: partial sections, merged over the experiment's own."""
-
-    pool: dict[str, Any] = {}
-    search: dict[str, Any] = {}
-    selection: dict[str, Any] = {}
-    training: dict[str, Any] = {}
 
 
 def _method(name: str) -> str:
@@ -169,16 +120,6 @@ class Experiment(Section):
         return self.model_copy(update={"problems": problems, **seen})
 
 
-def merged(section: S, overrides: dict[str, Any]) -> S:
-    """`section` with `overrides` laid over it, mappings merged key by key, validated anew."""
-    return type(section).model_validate(_overlay(section.model_dump(), overrides)) if overrides else section
-
-
-def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    both = {k: _overlay(base[k], v) for k, v in over.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
-    return {**base, **over, **both}
-
-
 def load_experiment(path: Path | str, overrides: dict[str, Any] | None = None) -> Experiment:
     """Read an experiment file; `overrides` (from the command line) are laid over it before validation.
 
@@ -187,7 +128,7 @@ def load_experiment(path: Path | str, overrides: dict[str, Any] | None = None) -
     """
     path = Path(path)
     try:
-        experiment = Experiment.model_validate(_overlay(read(path), overrides or {}))
+        experiment = Experiment.model_validate(overlay(read(path), overrides or {}))
     except ValidationError as error:
         raise UserError(path, *described(error, Experiment)) from error
     experiment._file = path

@@ -17,6 +17,7 @@ import polars as pl
 
 from perseid import experiment, tables
 from perseid.engine import Engine, Scorer
+from perseid.evaluation.settings import Evaluation
 from perseid.formats import Format
 from perseid.graders import BUILT_IN, Grader, Judge, Verdict
 from perseid.methods.rejection import Rejection
@@ -50,7 +51,7 @@ class Examiner:
     """What answers are made and judged with, whichever policy is asked."""
 
     method: Method
-    settings: experiment.Evaluation
+    settings: Evaluation
     seed: int
     sandbox: Runner
     judge: Judge
@@ -157,7 +158,7 @@ def soundness(
     problems: Sequence[Problem],
     format: Format,
     sandbox: Reruns,
-    settings: experiment.Evaluation,
+    settings: Evaluation,
     seed: int,
     graders: Mapping[str, Grader] = BUILT_IN,
 ) -> pl.DataFrame:

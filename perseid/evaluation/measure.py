@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from perseid import experiment, metrics, tables
+from perseid import metrics, tables
+from perseid.evaluation.settings import Evaluation
 
 Score = Callable[[pl.DataFrame], float]  # of one problem's rows, in order of `sample`
 Scores = dict[tuple[str, str], dict[str, float]]  # (arm, metric) -> problem_id -> score
@@ -42,7 +43,7 @@ class Evidence:
 
 
 def measure(
-    evaluations: pl.DataFrame, problems: pl.DataFrame, settings: experiment.Evaluation, seed: int, evidence: Evidence
+    evaluations: pl.DataFrame, problems: pl.DataFrame, settings: Evaluation, seed: int, evidence: Evidence
 ) -> pl.DataFrame:
     """The table `metrics`: each metric by arm and part of the held-out set, with its interval and n."""
     guided = _has_ppm(evaluations, evidence.pair_scores)
@@ -154,7 +155,7 @@ def _others(evidence: Evidence) -> Iterator[tuple[str, list[float]]]:
             yield "verified_untold", (evidence.soundness["untold"] > 0).cast(float).to_list()
 
 
-def _estimate(scores: list[float], settings: experiment.Evaluation, seed: int) -> tuple[Any, ...]:
+def _estimate(scores: list[float], settings: Evaluation, seed: int) -> tuple[Any, ...]:
     samples, confidence = settings.bootstrap_samples, settings.confidence
     found = metrics.bootstrap(np.array(scores), seed=seed, samples=samples, confidence=confidence)
     return found.value, found.low, found.high, found.n

@@ -7,12 +7,14 @@ from typing import cast
 from perseid.mistakes import mistake, unknown
 from perseid.recipes.stage import Recipe, Refs, Stage, base, before, earlier, here, of_round, once, so_far
 
-__all__ = ["Recipe", "Refs", "Stage", "base", "before", "earlier", "here", "of_round", "once", "recipe_named", "so_far"]
+__all__ = ["Recipe", "Refs", "Stage", "base", "before", "earlier", "here", "known", "of_round", "once", "recipe_named"]
+__all__ += ["recipes", "so_far"]
 
 
 def recipes() -> list[str]:
     """The names of the recipes there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "stage")
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return [name for name in names if hasattr(importlib.import_module(f"{__name__}.{name}"), "stages")]
 
 
 def known(name: str) -> str:

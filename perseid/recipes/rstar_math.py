@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from perseid.recipes.control import control_round
 from perseid.recipes.stage import Refs, Round, Stage, base, before, earlier, here, of_round, once, so_far
-from perseid.section import deciding
 
 if TYPE_CHECKING:
     from perseid.experiment import Experiment
@@ -62,7 +62,7 @@ def _round(e: Experiment, r: int) -> Iterator[Stage]:
     shown = {"problems": problems, "base": base("policy")}
     learned = {**shown, "verified": _history("verified", now.training.policy.history)}
     yield Stage("policy", "policy", learned, TRAINING, ("format",), "update")
-    control = control_round(e, r)
+    control = control_round(e, r, CONTROL)
     if control == r:
         yield Stage("control", "control", shown, CONTROL, ("format",), "update")
     compared = {"policy": here("policy"), "pairs": _history("pairs", now.training.ppm.history)}
@@ -74,14 +74,6 @@ def _round(e: Experiment, r: int) -> Iterator[Stage]:
     yield Stage(
         "evaluation", "evaluation", known, ("evaluation", "engine", "seed"), (*ANSWERING, "families"), "evaluate"
     )
-
-
-def control_round(e: Experiment, r: int) -> int | None:
-    """The round whose control is that of round `r`: rounds that train alike share one, for it reads nothing else."""
-    if e.control is None:
-        return None
-    alike = deciding(e.at(r), CONTROL)
-    return next(n for n in range(1, r + 1) if deciding(e.at(n), CONTROL) == alike)
 
 
 def _history(stage: str, history: str) -> Refs:

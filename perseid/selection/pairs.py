@@ -22,8 +22,8 @@ from typing import Any, Final
 import polars as pl
 from rapidfuzz.distance import Levenshtein
 
-from perseid.experiment import Pairs
 from perseid.formats import Format
+from perseid.selection.settings import Pairs
 from perseid.selection.verified import ancestors
 from perseid.tables import frame
 

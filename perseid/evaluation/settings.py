@@ -1,0 +1,28 @@
+"""The sections `evaluation` and `gate`: how held-out problems are answered, and by what of it a policy is judged."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from perseid.section import Section
+
+Confidence = Annotated[float, Field(gt=0.0, lt=1.0)]
+Temperature = Annotated[float, Field(ge=0.01, le=100.0)]  # below, logits overflow; above, nothing is left of them
+Tokens = Annotated[int, Field(ge=1, le=8192)]  # the longest context of a base
+
+
+class Evaluation(Section):
+    samples: int = Field(8, ge=1, le=1024)  # k of pass@k, maj@k and PPM best-of-k
+    temperature: Temperature = 1.0
+    max_tokens: Tokens = 96
+    mcts_problems: int = Field(60, ge=0, le=100_000)  # held-out problems that the small MCTS is run on (0: none)
+    mcts_rollouts: int = Field(4, ge=1, le=100_000)
+    mcts_candidates: int = Field(4, ge=1, le=1024)
+    fresh_instances: int = Field(5, ge=1, le=1000)  # new questions that each verified program is re-run on
+    bootstrap_samples: int = Field(2000, ge=1, le=100_000)  # each as large as the held-out set
+    confidence: Confidence = 0.95
+
+
+class Gate(Section):
+    confidence: Confidence = 0.95
+    metric: Literal["greedy_pass@1"] = "greedy_pass@1"
