@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from assets.freshness import survey, units
 from assets.graph import unroll
-from assets.registry import CHECKPOINTS, model_name
+from assets.registry import model_name
 from orchestration import follow
 from orchestration.instance import create_instance
 from orchestration.places import EXPERIMENTS, Places, sqlite_uri
@@ -130,7 +130,7 @@ def told_by_mlflow(places: Places, versions: dict[str, str]) -> None:
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     assert {run.info.status for run in runs} <= {"FINISHED", "FAILED", "KILLED"}
-    for stage in CHECKPOINTS:
+    for stage in ("policy", "ppm"):
         keys = {key: version for key, version in versions.items() if key.endswith(f"/{stage}")}
         named = {f"round-{key.split('/')[1].removeprefix('round_')}": version for key, version in keys.items()}
         assert {alias: version_named(client, stage, alias) for alias in named} == named
