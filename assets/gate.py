@@ -49,7 +49,7 @@ def case_of(store: Store, experiment: Experiment, evaluation: Manifest) -> gate.
     candidate = judged_policy(experiment, evaluation)
     champion = gate.state(store, experiment.name).before(candidate)
     rival = None if champion is None else evaluation_of(store, champion)
-    rule = f"{experiment.gate.confidence} of {experiment.evaluation.bootstrap_samples} resamples" if rival else ""
+    rule = f"{experiment.gate.confidence} of {resamples(experiment, candidate)} resamples" if rival else ""
     versions = {"evaluation": evaluation.version, "rival": rival.version if rival else ""}
     return gate.Case(candidate=candidate, champion=champion, **versions, rule=rule)
 
@@ -64,10 +64,15 @@ def decided(store: Store, experiment: Experiment, evaluation: Manifest, case: ga
     return gate.decide(
         both["correct"],
         both["champion"],
-        samples=experiment.evaluation.bootstrap_samples,
+        samples=resamples(experiment, case.candidate),
         seed=experiment.seed,
         confidence=experiment.gate.confidence,
     )
+
+
+def resamples(experiment: Experiment, candidate: gate.Holder) -> int:
+    """As its round is evaluated."""
+    return experiment.at(gate.round_of(candidate)).evaluation.bootstrap_samples
 
 
 def judged_policy(experiment: Experiment, evaluation: Manifest) -> gate.Holder:

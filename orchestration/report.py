@@ -104,26 +104,33 @@ def status(experiment: Experiment, store: Store) -> dict[str, Any]:
 def table_of(experiment: Experiment, store: Store) -> RenderableType:
     """The table per round, and what is to be said below it."""
     state = survey(unroll(experiment), store)
-    k, rounds = experiment.evaluation.samples, rounds_of(experiment, store, state)
+    rounds = rounds_of(experiment, store, state)
     table = Table(
         title=f"{experiment.name}: held-out problems solved, %", title_justify="left", box=None, pad_edge=False
     )
-    shown = {
-        "greedy_pass@1": f"greedy [{100 * experiment.evaluation.confidence:.0f} %]",
-        **({f"{CONTROL}greedy_pass@1": "control"} if experiment.control else {}),
-        f"sampled_pass@{k}": f"pass@{k}",
-        f"sampled_maj@{k}": f"maj@{k}",
-        f"sampled_ppm_best@{k}": f"PPM@{k}",
-        "mcts_pass@1": "MCTS",
-    }
+    ks = [experiment.at(r.round).evaluation.samples for r in rounds]
+    shown = headings(experiment, str(ks[0]) if len(set(ks)) == 1 else "k")
     counted = {name: heading for name, heading in COUNTED.items() if any(name in r.rows for r in rounds)}
-    for heading in ("round", *shown.values(), *counted.values(), "tokens", "seconds", ""):
+    for heading in ("round", *shown, *counted.values(), "tokens", "seconds", ""):
         table.add_column(heading, justify="right", no_wrap=True)
-    for r in rounds:
-        cells = [share(r.metrics.get(name), interval=name == "greedy_pass@1") for name in shown]
+    for r, k in zip(rounds, ks, strict=True):
+        found = [(name, r.metrics.get(name.format(k=k))) for name in shown.values()]
+        cells = [share(metric, interval=name == "greedy_pass@1") for name, metric in found]
         made = [f"{r.rows[name]:,}" if name in r.rows else "–" for name in counted]
         table.add_row(str(r.round), *cells, *made, f"{r.tokens:,}", f"{r.seconds:.0f}", Text(staleness(r), "yellow"))
     return Group(table, *(Text(line) for line in remarks(experiment, store, rounds, state)))
+
+
+def headings(experiment: Experiment, k: str) -> dict[str, str]:
+    """Names of metrics by what stands above them; `{k}` in a name is the samples of a round."""
+    return {
+        f"greedy [{100 * experiment.evaluation.confidence:.0f} %]": "greedy_pass@1",
+        **({"control": f"{CONTROL}greedy_pass@1"} if experiment.control else {}),
+        f"pass@{k}": "sampled_pass@{k}",
+        f"maj@{k}": "sampled_maj@{k}",
+        f"PPM@{k}": "sampled_ppm_best@{k}",
+        "MCTS": "mcts_pass@1",
+    }
 
 
 def staleness(r: RoundStatus) -> str:

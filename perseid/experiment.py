@@ -1,14 +1,15 @@
 """One YAML file is one experiment: read into frozen sections; each error names the file, the key and what was expected.
 
 Fields carry their unit, range and reason. `rounds` is a list of overrides, one a round, merged into the experiment's
-own `pool`, `search`, `selection` and `training` (rStar-Math's four rounds differ; arXiv 2501.04519, section 3.4).
+own sections (rStar-Math's four rounds differ; arXiv 2501.04519, section 3.4).
 """
 
 import logging
 import os
 import pkgutil
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 
 from pydantic import AfterValidator, Field, PrivateAttr, Strict, ValidationError, model_validator
 
@@ -91,11 +92,11 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _rounds_are_valid(self) -> "Experiment":
         for number in range(1, len(self.rounds) + 1):
-            for name, section in self._overridden().items():
+            for name, (section, kind) in self._overridden().items():
                 try:
-                    merged(section, getattr(self.rounds[number - 1], name))
+                    merged(section, getattr(self.rounds[number - 1], name), kind)
                 except ValidationError as error:
-                    key, expected = described(error, type(section))
+                    key, expected = described(error, get_args(kind)[0] if get_args(kind) else kind)
                     raise mistake(f"rounds.{number}.{name}.{key}", expected) from None
         return self
 
@@ -105,19 +106,27 @@ class Experiment(Section):
             raise mistake(*found)
         return self
 
-    def _overridden(self) -> dict[str, Section]:
-        """The sections that a round may change, by their key in it."""
-        own = {name: getattr(self, name) for name in ("search", "selection", "training")}
-        return {"pool": self.problems.pool, **own}
+    def _overridden(self) -> dict[str, tuple[Section, Any]]:
+        """The sections that a round may change, by their key in it, each with what it is validated as."""
+        kinds = _kinds()
+        own = {name: (getattr(self, name), kinds[name]) for name in Round.model_fields if name != "pool"}
+        return {"pool": (self.problems.pool, type(self.problems.pool)), **own}
 
     def at(self, round: int) -> "Experiment":
         """The sections as `round`, counted from 1, sees them: its overrides laid over; 0 is the experiment's own."""
         if round == 0:
             return self
         overrides = self.rounds[round - 1]
-        seen = {name: merged(section, getattr(overrides, name)) for name, section in self._overridden().items()}
+        own = self._overridden().items()
+        seen = {name: merged(section, getattr(overrides, name), kind) for name, (section, kind) in own}
         problems = self.problems.model_copy(update={"pool": seen.pop("pool")})
         return self.model_copy(update={"problems": problems, **seen})
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    """The types of an experiment's fields, with all that is said of them."""
+    return get_type_hints(Experiment, include_extras=True)
 
 
 def load_experiment(path: Path | str, overrides: dict[str, Any] | None = None) -> Experiment:
@@ -132,7 +141,7 @@ def load_experiment(path: Path | str, overrides: dict[str, Any] | None = None) -
     except ValidationError as error:
         raise UserError(path, *described(error, Experiment)) from error
     experiment._file = path
-    if isinstance(experiment.engine, Server):
+    if any(isinstance(experiment.at(number).engine, Server) for number in range(len(experiment.rounds) + 1)):
         checked_key(os.environ)
     for key, why in without_effect(experiment):
         logging.getLogger(__name__).warning("%s: %s: %s", path, key, why)

@@ -1,10 +1,19 @@
-"""What a round changes of an experiment: partial sections, laid over the experiment's own."""
+"""What a round changes of an experiment: partial sections, laid over the experiment's own.
 
-from typing import Any, TypeVar
+Any section can change from round to round, but for what the rounds have in common: the name, the seed and the recipe,
+what the problems are (a round has a pool of them), the models that all of it is about, and the rule by which rounds are
+compared.
+"""
 
-from perseid.section import Section
+from typing import Any, Final
 
-S = TypeVar("S", bound=Section)
+from pydantic import TypeAdapter, model_validator
+
+from perseid.mistakes import mistake
+from perseid.section import DISCRIMINATOR, Section
+
+# Keys of an experiment that no round changes; `problems` but for its pool.
+COMMON: Final = ("name", "description", "seed", "recipe", "problems", "models", "gate", "control", "shards", "rounds")
 
 
 class Round(Section):
@@ -14,11 +23,30 @@ class Round(Section):
     search: dict[str, Any] = {}
     selection: dict[str, Any] = {}
     training: dict[str, Any] = {}
+    evaluation: dict[str, Any] = {}
+    engine: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_in_common(cls, value: Any) -> Any:
+        for key in value if isinstance(value, dict) else ():
+            if key in COMMON:
+                keys = ", ".join(cls.model_fields)
+                raise mistake(key, f"is the same in all rounds; expected what a round can change: {keys}")
+        return value
 
 
-def merged(section: S, overrides: dict[str, Any]) -> S:
-    """`section` with `overrides` laid over it, mappings merged key by key, validated anew."""
-    return type(section).model_validate(overlay(section.model_dump(), overrides)) if overrides else section
+def merged(section: Section, overrides: dict[str, Any], kind: Any = None) -> Any:
+    """`section` with `overrides` laid over it, mappings merged key by key, validated anew as `kind` (its own type).
+
+    Where they name another kind of it, nothing of the section is left.
+    """
+    if not overrides:
+        return section
+    tags = [name for name, field in type(section).model_fields.items() if DISCRIMINATOR in field.metadata]
+    is_another = any(overrides.get(tag, getattr(section, tag)) != getattr(section, tag) for tag in tags)
+    below = {} if is_another else section.model_dump()
+    return TypeAdapter(kind or type(section)).validate_python(overlay(below, overrides))
 
 
 def overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
