@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from assets.policy import demonstrated, record
+from assets.policy import demonstrated, examples, record
 from assets.registry import registered as after
 from assets.training import attempt_at
 from assets.work import Made, Work
@@ -17,12 +17,13 @@ KINDS = {"pytorch"}
 
 
 def make(work: Work) -> Made:
-    e, examples, trainer = work.settings, demonstrated(work), work.machines.trainer()
+    e, rows, trainer = work.settings, demonstrated(work), work.machines.trainer()
     base = e.models.policy
     assert isinstance(base, TinyLlama)
     attempt = attempt_at(work, "training.bootstrap")
     work.machines.threads(e.engine)
     with tempfile.TemporaryDirectory() as start:
-        trainer.bootstrap(examples, base, MARKS, Path(start), attempt)
-        training = trainer.policy(examples, Path(start), e.training.bootstrap, work.draft.path("model"), attempt)
-    return record(work, examples, training)
+        learned, out = examples(work, rows), work.draft.path("model")
+        trainer.bootstrap(learned, base, MARKS, Path(start), attempt)
+        trained = trainer.policy(learned, Path(start), e.training.bootstrap, base.lora, out, attempt)
+    return record(work, rows, trained)

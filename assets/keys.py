@@ -6,13 +6,15 @@ A stage names those that it `uses`, and they are hashed into its code version.
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
+from perseid.checkpoints import Pretrained
 from perseid.experiment import Experiment
 from perseid.formats import TOOLS
 from perseid.graders import BUILT_IN
 from perseid.methods import method_named
-from perseid.problems import making
+from perseid.problems import families_version, toolbox_version
 from perseid.sandbox import sandbox
 from perseid.search import kernel
 
@@ -23,16 +25,27 @@ def graders_key(experiment: Experiment) -> str:
     return hashlib.sha256(json.dumps(used).encode()).hexdigest()[:16]
 
 
+def template_key(experiment: Experiment) -> str:
+    """16 hex digits of the chat template's file; "" where there is none, or it cannot be read."""
+    policy = experiment.models.policy
+    if not isinstance(policy, Pretrained) or policy.chat_template in ("none", "own"):
+        return ""
+    try:
+        return hashlib.sha256(Path(policy.chat_template).read_bytes()).hexdigest()[:16]
+    except OSError:
+        return ""
+
+
 OWNERS: Final[Mapping[str, Callable[[Experiment], str]]] = {
     "method": lambda e: method_named(e.method).key,
     "sampling": lambda e: method_named("rejection").key,  # of plain answers and greedy ones
+    "template": template_key,
     "format": lambda e: TOOLS.key,
     "kernel": lambda e: kernel.VERSION,
     "grader": graders_key,
     "sandbox": lambda e: sandbox.VERSION,
-    "prelude": lambda e: making.prelude_key(e.problems),
-    "sources": lambda e: making.key(e.problems, e.root),
-    "redraws": lambda e: making.redraws_key(e.problems, e.root),
+    "toolbox": lambda e: toolbox_version(),
+    "families": lambda e: families_version(),
 }
 
 

@@ -8,8 +8,9 @@ import polars as pl
 
 from assets import plots
 from assets.registry import registered as after
-from assets.training import attempt_at
+from assets.training import attempt_at, left_out, left_out_of
 from assets.work import Made, Work
+from models.examples import Example, Trained
 from perseid.tables import columns_of
 
 __all__ = ["VERSION", "after", "make"]
@@ -17,32 +18,44 @@ __all__ = ["VERSION", "after", "make"]
 VERSION = 4  # a checkpoint says nothing of how its tokenizer was loaded
 KINDS = {"pytorch"}
 EXAMPLES = tuple(columns_of("examples"))
-TEXTS = ("prompt", "response")
+TEXTS = ("question", "response")
 
 
 def make(work: Work) -> Made:
     return train(work, [demonstrated(work), *learned(work)])
 
 
-def train(work: Work, examples: list[pl.DataFrame]) -> Made:
-    e, rows = work.settings, pl.concat(examples)
+def train(work: Work, frames: list[pl.DataFrame]) -> Made:
+    e, rows = work.settings, pl.concat(frames)
     work.machines.threads(e.engine)
     settings, out = e.training.policy, work.draft.path("model")
-    attempt = attempt_at(work, "training.policy")
-    training = work.machines.trainer().policy(rows, work.model("base"), settings, out, attempt)
-    return record(work, rows, training)
+    attempt, lora = attempt_at(work, "training.policy"), e.models.policy.lora
+    learned = examples(work, rows)
+    trained = work.machines.trainer().policy(learned, work.model("base"), settings, lora, out, attempt)
+    return record(work, rows, trained)
 
 
-def record(work: Work, examples: pl.DataFrame, training: pl.DataFrame) -> Made:
-    work.table("examples", examples.select(*EXAMPLES).sort("example_id"))
+def examples(work: Work, rows: pl.DataFrame) -> list[Example]:
+    """Rows with question, response and weight, as a trainer takes them."""
+    told, split = work.format.prompt, work.format.split
+    texts = rows.select("question", "response", "weight").iter_rows()
+    return [Example(told(question), split(response), weight) for question, response, weight in texts]
+
+
+def record(work: Work, rows: pl.DataFrame, trained: Trained) -> Made:
+    """The rows that trained a checkpoint, without those that were left out, and its loss curve."""
+    rows = rows.with_row_index("place").filter(~pl.col("place").is_in(list(trained.left_out)))
+    training = trained.curve
+    work.table("examples", rows.select(*EXAMPLES).sort("example_id"))
     work.table("training", training)
-    sources = examples.group_by("source", "round").agg(pl.len().alias("examples"), pl.col("weight").first())
+    sources = rows.group_by("source", "round").agg(pl.len().alias("examples"), pl.col("weight").first())
     final = {"loss": float(training["loss"][-1])} if training.height else {}
     return Made(
-        metrics={"examples": examples.height, **final},
+        metrics={"examples": rows.height, **left_out_of(trained), **final},
         curves={"training_loss": list(training.select("step", "loss").iter_rows())},
         pictures={"loss": plots.loss(training)},
         tables={"examples": sources.sort("source", "round")},
+        notes=left_out(trained, "examples"),
         tokens=max(training["tokens"], default=0),
     )
 
@@ -59,7 +72,7 @@ def demonstrated(work: Work) -> pl.DataFrame:
         pl.lit(1.0).alias("weight"),
         "response",
     )
-    return with_prompts(work, rows, shown["question"])
+    return with_questions(rows, shown["question"])
 
 
 def learned(work: Work) -> list[pl.DataFrame]:
@@ -77,10 +90,9 @@ def learned(work: Work) -> list[pl.DataFrame]:
             pl.lit(weight).alias("weight"),
             "response",
         )
-        frames.append(with_prompts(work, rows, kept["question"]))
+        frames.append(with_questions(rows, kept["question"]))
     return frames
 
 
-def with_prompts(work: Work, rows: pl.DataFrame, questions: pl.Series) -> pl.DataFrame:
-    prompts = pl.Series("prompt", [work.format.prompt(question).text for question in questions], dtype=pl.String)
-    return rows.with_columns(prompts).select(*EXAMPLES, *TEXTS)
+def with_questions(rows: pl.DataFrame, questions: pl.Series) -> pl.DataFrame:
+    return rows.with_columns(questions.alias("question")).select(*EXAMPLES, *TEXTS)

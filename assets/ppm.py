@@ -11,9 +11,10 @@ import polars as pl
 
 from assets import plots
 from assets.registry import registered as after
-from assets.training import attempt_at
+from assets.training import attempt_at, left_out, left_out_of
 from assets.work import Made, Work
-from perseid.engine import Prompt, Scorer
+from models.examples import Pair
+from perseid.engine import Scorer
 
 __all__ = ["VERSION", "after", "make", "scorer_of"]
 
@@ -32,24 +33,32 @@ log = logging.getLogger(__name__)
 def make(work: Work) -> Made:
     e, out = work.settings, work.draft.path("model")
     work.machines.threads(e.engine)
-    pairs = with_prompts(work, work.read("pairs", "pairs"))
+    pairs = work.read("pairs", "pairs")
     known, settings = pairs.filter(pl.col("split") == "train"), e.training.ppm
-    attempt = attempt_at(work, "training.ppm")
-    training = work.machines.trainer().ppm(known, work.model("policy"), settings, out, attempt)
-    scores = pl.DataFrame(schema=SCORES)
+    attempt, lora = attempt_at(work, "training.ppm"), e.models.policy.lora
+    trained = work.machines.trainer().ppm(values(work, known), work.model("policy"), settings, lora, out, attempt)
+    training, scores = trained.curve, pl.DataFrame(schema=SCORES)
     if training.height:
-        scores = scored(pairs, work.machines.scorer(out, e.engine)).sort("pair_id")
+        scores = scored(pairs, values(work, pairs), work.machines.scorer(out, e.engine)).sort("pair_id")
     else:
         log.warning("%s: round %d found no pairs to train on; what follows goes on without a PPM", work.key, work.round)
     work.table("training", training)
     work.table("pair_scores", scores)
+    untrained = {} if training.height else {"untrained": "There were no pairs to train on."}
     return Made(
-        metrics={"pairs": known.height, **accuracy(scores)},
+        metrics={"pairs": known.height - len(trained.left_out), **left_out_of(trained), **accuracy(scores)},
         curves={"training_loss": list(training.select("step", "loss").iter_rows())},
         pictures={"loss": plots.loss(training), "margins": plots.score_margins(scores)},
-        notes={} if training.height else {"untrained": "There were no pairs to train on."},
+        notes={**untrained, **left_out(trained, "pairs")},
         tokens=max(training["tokens"], default=0),
     )
+
+
+def values(work: Work, pairs: pl.DataFrame) -> list[Pair]:
+    """Rows of pairs as a trainer takes them: the question and the steps before, and what follows on either side."""
+    told, split = work.format.prompt, work.format.split
+    columns = pairs.select("question", "prefix", "chosen", "rejected", "weight").iter_rows()
+    return [Pair(told(q, split(before)), split(good), split(bad), weight) for q, before, good, bad, weight in columns]
 
 
 def scorer_of(work: Work, role: str) -> Scorer | None:
@@ -62,19 +71,10 @@ def scorer_of(work: Work, role: str) -> Scorer | None:
     return work.machines.scorer(work.model(role), work.settings.engine)
 
 
-def with_prompts(work: Work, pairs: pl.DataFrame) -> pl.DataFrame:
-    """Pairs with the column prompt: the question and the steps before, as text."""
-    told = work.format.prompt
-    texts = [told(question).text + prefix for question, prefix in pairs.select("question", "prefix").iter_rows()]
-    return pairs.with_columns(pl.Series("prompt", texts, dtype=pl.String))
-
-
-def scored(pairs: pl.DataFrame, scorer: Scorer) -> pl.DataFrame:
+def scored(pairs: pl.DataFrame, values: list[Pair], scorer: Scorer) -> pl.DataFrame:
     """Scores of both sides of each pair."""
-    chosen, rejected = (
-        asyncio.run(scorer.score([Prompt.of(text) for text in pairs["prompt"] + pairs[side]]))
-        for side in ("chosen", "rejected")
-    )
+    chosen = asyncio.run(scorer.score([p.prompt._replace(steps=(*p.prompt.steps, *p.chosen)) for p in values]))
+    rejected = asyncio.run(scorer.score([p.prompt._replace(steps=(*p.prompt.steps, *p.rejected)) for p in values]))
     columns = {"score_chosen": chosen, "score_rejected": rejected}
     return pairs.select("pair_id", "split").with_columns(pl.Series(n, v, pl.Float64) for n, v in columns.items())
 

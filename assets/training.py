@@ -1,16 +1,15 @@
 """Training as `policy`, `control` and `ppm` ask for it: by protocol, so that a test can give them a plain fake."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import polars as pl
-
 from assets.journals import journals_of
 from models.attempt import Attempt
+from models.examples import Example, Pair, Trained
 from perseid import experiment as settings
 from perseid.artifacts.manifest import packages
-from perseid.checkpoints import TinyLlama
+from perseid.checkpoints import Lora, Pretrained, TinyLlama
 from perseid.search.journal import digest_of
 
 if TYPE_CHECKING:
@@ -18,11 +17,23 @@ if TYPE_CHECKING:
 
 
 class Trainer(Protocol):
-    """Makes checkpoint folders. Trainings give their loss curve, the table `training`."""
+    """Makes checkpoint folders."""
 
-    bootstrap: Callable[[pl.DataFrame, TinyLlama, tuple[str, ...], Path, Attempt], None]
-    policy: Callable[[pl.DataFrame, Path, settings.SupervisedTraining, Path, Attempt], pl.DataFrame]
-    ppm: Callable[[pl.DataFrame, Path, settings.PpmTraining, Path, Attempt], pl.DataFrame]
+    bootstrap: Callable[[Sequence[Example], TinyLlama, tuple[str, ...], Path, Attempt], None]
+    point: Callable[[Pretrained, Path, Attempt], object]
+    policy: Callable[[Sequence[Example], Path, settings.SupervisedTraining, Lora | None, Path, Attempt], Trained]
+    ppm: Callable[[Sequence[Pair], Path, settings.PpmTraining, Lora | None, Path, Attempt], Trained]
+
+
+def left_out_of(trained: Trained) -> dict[str, float]:
+    """How many examples a training left out, as a metric; nothing where it left out none."""
+    return {"left out": len(trained.left_out)} if trained.left_out else {}
+
+
+def left_out(trained: Trained, what: str) -> dict[str, str]:
+    """What is noted of an artifact whose training left examples out; nothing where it left out none."""
+    number = len(trained.left_out)
+    return {"left out": f"{number} {what} were longer than the context, and none is cut."} if number else {}
 
 
 def attempt_at(work: "Work", section: str) -> Attempt:

@@ -25,8 +25,6 @@ from perseid.experiment import Engine as EngineSettings
 from perseid.experiment import Experiment
 from perseid.formats import TOOLS, Format
 from perseid.methods import method_named
-from perseid.problems.making import redraws
-from perseid.problems.source import Redraws
 from perseid.search import Method
 from perseid.section import visible
 
@@ -50,7 +48,7 @@ Reporter = Callable[[Report], None]
 
 
 class Machines(Protocol):
-    """What runs models and programs."""
+    """What runs models and programs. The sandbox holds the toolbox that programs call."""
 
     def threads(self, engine: EngineSettings) -> None:
         """Fix the number of threads of what follows: float sums depend on it."""
@@ -61,8 +59,7 @@ class Machines(Protocol):
 
     def trainer(self) -> Trainer: ...
 
-    def sandbox(self, prelude: str) -> AbstractContextManager["Sandbox"]:
-        """One that knows the text `prelude` before a program begins."""
+    def sandbox(self) -> AbstractContextManager["Sandbox"]: ...
 
 
 @dataclass(frozen=True)
@@ -114,23 +111,6 @@ class Work:
     def format(self) -> Format:
         assert "format" in self.plan.node.uses, f"{self.key} uses no format"
         return TOOLS
-
-    @property
-    def prelude(self) -> str:
-        """What the sandbox knows before a program begins."""
-        assert "prelude" in self.plan.node.uses, f"{self.key} uses no prelude"
-        return self.plan.experiment.problems.prelude()
-
-    @property
-    def redraws(self) -> dict[str, Redraws]:
-        """By name, the sources of problems that can ask the same anew."""
-        assert "redraws" in self.plan.node.uses, f"{self.key} uses no redraws"
-        return redraws(self.plan.experiment.problems, self.plan.experiment.seed, self.root)
-
-    @property
-    def root(self) -> Path:
-        """What relative paths in the experiment file start from."""
-        return self.plan.experiment.root
 
     @property
     def round(self) -> int:

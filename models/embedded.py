@@ -1,39 +1,35 @@
 """A `transformers` model in this process: what the embedded engine and the PPM share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import DynamicCache, PreTrainedTokenizerFast
+from transformers import DynamicCache
 
-from models.checkpoint import weights_hash
+from models import adapters
+from models.render import Tokens
+from models.weights import Weights
 from perseid import experiment
-
-Tokens = tuple[int, ...]
 
 
 class EmbeddedModel:
-    """A checkpoint folder, loaded in float32 by `auto` (a class of `transformers`) for use alone.
+    """A checkpoint folder, loaded by `auto` (a class of `transformers`) for use alone; an adapter is merged into it.
 
-    weights: the content hash of the folder. batch: sequences to compute at once.
+    weights: the content hash of the folder. batch: sequences to compute at once. context: tokens of the longest text.
+    Computed in the dtype that the settings name for it, on a GPU where there is one. Raises as `Weights.of` does.
     """
 
     def __init__(self, auto: Any, folder: Path, settings: experiment.Engine) -> None:
         torch.set_num_threads(settings.threads)
-        self.weights = weights_hash(folder)
+        weights = Weights.of(folder)
+        self.weights = weights.identity
         self.batch = settings.batch
-        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        self.renderer = weights.renderer()
+        self.tokenizer = self.renderer.tokenizer
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = auto.from_pretrained(folder, dtype=torch.float32).eval().to(self.device)
-
-    def encoded(self, texts: Iterable[str]) -> dict[str, Tokens]:
-        """The tokens of each distinct text."""
-        distinct = list(dict.fromkeys(texts))
-        if not distinct:
-            return {}
-        ids = self.tokenizer(distinct, add_special_tokens=False)["input_ids"]
-        return dict(zip(distinct, map(tuple, ids), strict=True))
+        self.model = adapters.merged(weights, auto, settings.scoring).eval().to(self.device)
+        self.context = weights.context(self.model.config)
 
     def prefill(
         self, model: Any, sequences: Sequence[Tokens], rows: Sequence[int], **options: Any

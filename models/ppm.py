@@ -1,160 +1,124 @@
-"""The process preference model (PPM; rStar-Math, section 3.3): a policy with a scalar head.
+"""The process preference model (PPM; rStar-Math, section 3.3): a policy with a scalar head, trained on pairs.
 
-The score is read at the last token. Trained pairwise (`models/pairwise.py`) with TRL's `RewardTrainer`, re-initialised
-from the round's policy; the scale of what is served stands in the checkpoint's config. An over-long pair is an error,
-never cut: cutting would lose the step to be scored. Without pairs there is nothing to learn: such a PPM is written
-untrained, its config says so, and no scorer opens it, for its scores would mean nothing.
+The score is read at the last token. Trained pairwise (`models/pairwise.py`) with TRL's `RewardTrainer`, from the
+round's policy: all its weights, or its adapter with a head beside it. The scale of what is served stands in the
+checkpoint. A pair that is longer than the context is left out and counted, never cut: cutting would lose the step to be
+scored. Without pairs there is nothing to learn: such a PPM is written untrained, says so, and no scorer opens it, for
+its scores would mean nothing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import takewhile
-from operator import eq
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import torch
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast, set_seed
+from transformers import AutoModelForSequenceClassification, set_seed
 from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
+from models import adapters
 from models.attempt import Attempt
-from models.embedded import EmbeddedModel, Tokens
-from models.pairwise import pairwise_loss, served
-from models.tokenizer import save_tokenizer
-from models.training import WatchedSteps, arguments, fit, loss_curve, refuse_overlong, warm_up
-from perseid import experiment
-from perseid.engine import Prompt
+from models.examples import Pair, Trained
+from models.pairwise import pairwise_loss
+from models.render import Renderer
+from models.sft import write_whole
+from models.training import WatchedSteps, arguments, fit, fitting, loss_curve, optimiser_steps, padding, warm_up
+from models.weights import Weights
+from perseid.checkpoints import Lora
 from perseid.errors import UserError
 from perseid.training import PpmTraining
 
 
-class PpmScorer(EmbeddedModel):
-    """A `Scorer` over a folder that `train_ppm` wrote. What siblings share, the question and the steps before, is
-    computed once a call. Raises `UserError` for one that was not trained."""
-
-    def __init__(self, folder: Path, settings: experiment.Engine) -> None:
-        super().__init__(AutoModelForSequenceClassification, folder, settings)
-        if getattr(self.model.config, "ppm_untrained", False):
-            raise UserError(folder, "ppm", "expected a PPM that was trained; there were no pairs for this one")
-
-    async def score(self, prefixes: Sequence[Prompt]) -> list[float]:
-        """One score a prefix, in (-1, 1)."""
-        return self.score_now(prefixes)
-
-    def score_now(self, prefixes: Sequence[Prompt]) -> list[float]:
-        """`score`, without an event loop."""
-        ids = self.encoded(prefix.text for prefix in prefixes)
-        scores: dict[Tokens, float] = {}
-        for siblings in _batches(_siblings(ids.values()), self.batch):
-            scores |= self._score(siblings)
-        return [scores[ids[prefix.text]] for prefix in prefixes]
-
-    @torch.inference_mode()
-    def _score(self, siblings: Sequence["_Siblings"]) -> dict[Tokens, float]:
-        """Each stem once, then every tail after its stem's keys and values."""
-        rows = [(number, member) for number, some in enumerate(siblings) for member in some.members]
-        stems = [some.stem for some in siblings]
-        _, cache, mask, _ = self.prefill(self.model.base_model, stems, [number for number, _ in rows])
-        tails = self.tokenizer.pad(
-            {"input_ids": [list(member[len(stems[number]) :]) for number, member in rows]},
-            padding_side="right",
-            return_tensors="pt",
-        ).to(self.device)
-        mask = torch.cat([mask, tails["attention_mask"]], dim=1)
-        positions = (mask.cumsum(1) - 1)[:, -tails["input_ids"].shape[1] :]
-        logits = self.model(
-            input_ids=tails["input_ids"], attention_mask=mask, position_ids=positions, past_key_values=cache
-        ).logits[:, 0]
-        scores = served(logits, self.model.config.ppm_scale).tolist()
-        return dict(zip((member for _, member in rows), scores, strict=True))
-
-
-@dataclass(frozen=True)
-class _Siblings:
-    """Sequences that begin with `stem` and go on for at least one token."""
-
-    stem: Tokens
-    members: Sequence[Tokens]
-
-
-def _siblings(sequences: Iterable[Tokens]) -> list[_Siblings]:
-    """Neighbours in the order of their tokens that share more than half, by length of the stem."""
-    groups: list[_Siblings] = []
-    for sequence in sorted(set(sequences)):
-        if groups:
-            stem = groups[-1].stem
-            shared = sum(takewhile(bool, map(eq, stem, sequence[:-1])))
-            if 2 * shared > len(sequence):
-                groups[-1] = _Siblings(stem[:shared], [*groups[-1].members, sequence])
-                continue
-        groups.append(_Siblings(sequence[:-1], [sequence]))
-    return sorted(groups, key=lambda some: (len(some.stem), some.stem))
-
-
-def _batches(groups: Sequence[_Siblings], size: int) -> Iterator[list[_Siblings]]:
-    """Of at least `size` members, but for the last."""
-    batch: list[_Siblings] = []
-    count = 0
-    for group in groups:
-        batch.append(group)
-        count += len(group.members)
-        if count >= size:
-            yield batch
-            batch, count = [], 0
-    if batch:
-        yield batch
-
-
-def train_ppm(pairs: pl.DataFrame, policy: Path, settings: PpmTraining, out: Path, attempt: Attempt) -> pl.DataFrame:
+def train_ppm(
+    pairs: Sequence[Pair], policy: Path, settings: PpmTraining, lora: Lora | None, out: Path, attempt: Attempt
+) -> Trained:
     """Train a PPM from the policy in folder `policy` on `pairs` and write it to `out`.
 
     Args:
-        pairs: columns `prompt`, `chosen`, `rejected`, `weight`, of the training split alone. Without any the PPM is
-            written untrained.
-
-    Returns:
-        The loss curve: columns `step`, `loss` (nats a pair), `tokens`.
+        pairs: of the training split alone. Without any the PPM is written untrained.
+        lora: adapters to train, which begin as the policy's; then `out` holds them and the head alone.
 
     Raises:
-        UserError: a pair does not fit the context; the training diverges or does nothing.
+        UserError: no pair fits the context; the training diverges or does nothing; the architecture has no such head.
     """
     set_seed(attempt.seed % 2**32)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(policy)
-    model = AutoModelForSequenceClassification.from_pretrained(policy, num_labels=1, dtype=torch.float32)
-    model.config.ppm_scale = settings.scale
-    torch.nn.init.normal_(model.score.weight, 5e-7, 1e-6)  # as the released code's head: all scores begin at 0
-    if pairs.is_empty():
-        model.config.ppm_untrained = True
-        return _written(model, tokenizer, out, loss_curve([]))
-    rows = [_encode(tokenizer, row) for row in pairs.iter_rows(named=True)]
-    longest = [max(len(row["chosen_ids"]), len(row["rejected_ids"])) for row in rows]
-    refuse_overlong(longest, model.config.max_position_embeddings, attempt)
+    weights = Weights.of(policy)
+    model = _headed(weights, lora, attempt)
+    about = {"ppm_scale": settings.scale}
+    if not pairs:
+        _write(model, weights, {**about, "ppm_untrained": True}, out)
+        return Trained(loss_curve([]))
+    tokenizer, context = padding(weights.tokenizer()), weights.context(model.config)
+    encoded = _encoded(weights.renderer(), pairs)
+    longest = [max(len(row["chosen_ids"]), len(row["rejected_ids"])) for row in encoded]
+    left_out = fitting(longest, min(context, settings.max_tokens or context), attempt)
+    rows = [row for position, row in enumerate(encoded) if position not in left_out]
+    own, pad = model.config.pad_token_id, _pad(tokenizer.pad_token_id, rows)
     trainer = _PairTrainer(
         model=model,
-        args=_arguments(settings, out, attempt, settings.epochs * -(-len(rows) // settings.batch)),
+        args=_arguments(settings, out, attempt, settings.epochs * optimiser_steps(len(rows), settings.batch)),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         # TRL's collator carries one number a pair, `margin`: here it is the pair's weight.
-        data_collator=DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id),
+        data_collator=DataCollatorForPreference(pad_token_id=pad),
     )
-    return _written(model, tokenizer, out, fit(trainer, attempt))
+    trainer.model.config.pad_token_id = pad
+    curve = fit(trainer, attempt)
+    trainer.model.config.pad_token_id = own
+    _write(trainer.model, weights, about, out)
+    return Trained(curve, tuple(sorted(left_out)))
 
 
-def _written(model: Any, tokenizer: PreTrainedTokenizerFast, out: Path, curve: pl.DataFrame) -> pl.DataFrame:
-    model.save_pretrained(out)
-    save_tokenizer(tokenizer, out)
-    return curve
+def _headed(weights: Weights, lora: Lora | None, attempt: Attempt) -> Any:
+    """The policy with a head whose scores all begin at 0; with `lora` its adapters are trained, else all of it."""
+    try:
+        model = weights.model(AutoModelForSequenceClassification, weights.dtype if lora else "float32", num_labels=1)
+    except ValueError as error:  # there is no such class for the architecture
+        raise _headless(attempt) from error
+    if not isinstance(getattr(model, adapters.HEAD, None), torch.nn.Linear):
+        raise _headless(attempt)
+    torch.nn.init.normal_(model.score.weight, 5e-7, 1e-6)  # as the released code's head
+    if lora is not None:
+        model = adapters.adapted(model, lora, attempt.artifact, head=True)
+        if weights.adapter is not None:
+            adapters.begun_from(model, weights.adapter)
+    return model
 
 
-def _encode(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any]) -> dict[str, Any]:
-    ids = {
-        f"{side}_ids": tokenizer(row["prompt"] + row[side], add_special_tokens=False)["input_ids"]
-        for side in ("chosen", "rejected")
-    }
-    return {**ids, "margin": float(row["weight"])}
+def _headless(attempt: Attempt) -> UserError:
+    expected = "expected an architecture to which transformers knows a scalar head; a recipe without a PPM takes any"
+    return UserError(attempt.artifact, "models.policy.from", expected)
+
+
+def _write(model: Any, weights: Weights, about: dict[str, Any], out: Path) -> None:
+    """All of it, and what it says of itself in its config; or its adapter, its head and a file that says it."""
+    if not hasattr(model, "peft_config"):
+        for name, value in about.items():
+            setattr(model.config, name, value)
+        write_whole(model, weights, out)
+        return
+    assert weights.told is not None, "only a pretrained base has adapters"
+    adapters.write(model, weights.told, out)
+    (out / adapters.PPM).write_text(json.dumps(about, sort_keys=True))
+
+
+def _encoded(renderer: Renderer, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    return [
+        {
+            "chosen_ids": renderer.encode(pair.prompt) + renderer.encode_steps(pair.chosen),
+            "rejected_ids": renderer.encode(pair.prompt) + renderer.encode_steps(pair.rejected),
+            "margin": float(pair.weight),
+        }
+        for pair in pairs
+    ]
+
+
+def _pad(own: int, rows: Sequence[dict[str, Any]]) -> int:
+    """A token to pad with at which no row ends: the models with a head take the last other one to be the end."""
+    last = {row[side][-1] for row in rows for side in ("chosen_ids", "rejected_ids")}
+    return own if own not in last else next(token for token in range(len(last) + 1) if token not in last)
 
 
 class _PairTrainer(WatchedSteps, RewardTrainer):  # type: ignore[misc]
@@ -163,18 +127,16 @@ class _PairTrainer(WatchedSteps, RewardTrainer):  # type: ignore[misc]
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # type: ignore[no-untyped-def]
         weight = inputs.pop("margin")
         outputs = model(**inputs, use_cache=False)
-        chosen, rejected = torch.chunk(outputs.logits.squeeze(-1), chunks=2)
+        chosen, rejected = torch.chunk(outputs.logits.squeeze(-1).float(), chunks=2)
         loss = pairwise_loss(chosen, rejected, weight)
         return (loss, outputs) if return_outputs else loss
 
 
 def _arguments(settings: PpmTraining, out: Path, attempt: Attempt, steps: int) -> RewardConfig:
     return RewardConfig(
-        **arguments(attempt, out),
+        **arguments(settings, attempt, out),
         num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch,
-        learning_rate=settings.learning_rate,
-        warmup_steps=warm_up(steps, 2),
+        warmup_steps=warm_up(steps, settings.warm_up),
         max_length=None,
         logging_steps=min(5, steps),
     )

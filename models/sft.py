@@ -1,23 +1,28 @@
 """Supervised fine-tuning (SFT) of the policy, in every round from the base (rStar-Math, section 3.4.1).
 
-TRL's `SFTTrainer`, loss on the response alone. An
-example that does not fit the context, or has no response to learn, is an error: cutting would lose the very tail that
-is learnt. Budgets are optimiser steps, never seconds, so that arms are comparable. The same examples, settings and
-seed on the same machine give the same weights, killed and resumed or not.
+TRL's `SFTTrainer`, loss on the response alone; the head of the vocabulary is computed in tiles, so that a large one
+costs no memory. Prompt and steps are encoded as they are when the policy is asked (`models/render.py`), labels go by
+their length. An example that is longer than the context is left out and counted, never cut: cutting would lose the very
+tail that is learnt. Budgets are optimiser steps or epochs, never seconds. The same examples, settings and seed on the
+same machine give the same weights, killed and resumed or not.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import polars as pl
-import torch
 from datasets import Dataset
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, set_seed
 from trl import SFTConfig, SFTTrainer
 
+from models import adapters
 from models.attempt import Attempt
+from models.examples import Example, Trained
+from models.render import Renderer
 from models.tokenizer import save_tokenizer
-from models.training import WatchedSteps, arguments, fit, refuse_overlong, warm_up
+from models.training import WatchedSteps, arguments, fit, fitting, optimiser_steps, padding, warm_up
+from models.weights import Weights
+from perseid.checkpoints import Lora
 from perseid.errors import UserError
 from perseid.training import SupervisedTraining
 
@@ -25,72 +30,96 @@ IGNORED: Final = -100  # a label that the loss does not look at
 
 
 def train_policy(
-    examples: pl.DataFrame, start: Path, settings: SupervisedTraining, out: Path, attempt: Attempt
-) -> pl.DataFrame:
-    """Fine-tune the policy in folder `start` on `examples` and write it to `out`.
+    examples: Sequence[Example],
+    start: Path,
+    settings: SupervisedTraining,
+    lora: Lora | None,
+    out: Path,
+    attempt: Attempt,
+) -> Trained:
+    """Fine-tune the checkpoint in folder `start` on `examples` and write what comes of it to `out`.
 
     Args:
-        examples: columns `prompt`, `response` and `weight`, the whole number of times an example stands in an epoch.
-
-    Returns:
-        The loss curve: columns `step`, `loss` (nats a token), `tokens` (seen up to the step).
+        lora: adapters to train instead of all weights; then `out` holds them alone, and the pointer to their base.
 
     Raises:
-        UserError: the examples do not fit the context or teach nothing; the training diverges or does nothing.
+        UserError: no example fits the context, or one teaches nothing; the training diverges or does nothing.
     """
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
-    model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
+    weights = Weights.of(start)
+    model = adapters.merged(weights, AutoModelForCausalLM, weights.dtype if lora else "float32")
+    context = weights.context(model.config)
+    rows, left_out = _rows(examples, weights.renderer(), min(context, settings.max_tokens or context), attempt)
+    if lora is not None:
+        set_seed(attempt.seed % 2**32)
+        model = adapters.adapted(model, lora, attempt.artifact)
+    steps = settings.steps if not settings.epochs else settings.epochs * optimiser_steps(len(rows), settings.batch)
     trainer = _PolicyTrainer(
         model=model,
-        args=_arguments(settings, out, attempt),
-        train_dataset=Dataset.from_list(_rows(examples, tokenizer, model.config.max_position_embeddings, attempt)),
-        processing_class=tokenizer,
+        args=_arguments(settings, steps, out, attempt),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=padding(weights.tokenizer()),
     )
     curve = fit(trainer, attempt)
-    model.save_pretrained(out)
-    save_tokenizer(tokenizer, out)
-    return curve
+    _write(trainer.model, weights, lora is not None, out)
+    return Trained(curve, left_out)
 
 
 class _PolicyTrainer(WatchedSteps, SFTTrainer):  # type: ignore[misc]
     pass
 
 
+def _write(model: Any, weights: Weights, adapter: bool, out: Path) -> None:
+    """An adapter with its pointer, or everything: in the base's dtype, with what it says of where it comes from."""
+    if adapter:
+        assert weights.told is not None, "only a pretrained base has adapters"
+        adapters.write(model, weights.told, out)
+        return
+    write_whole(model, weights, out)
+
+
+def write_whole(model: Any, weights: Weights, out: Path) -> None:
+    """A folder that `transformers` reads by itself, and the pointer to what it was made of."""
+    import torch
+
+    model.to(getattr(torch, weights.dtype)).save_pretrained(out)
+    save_tokenizer(weights.tokenizer(), out)
+    if weights.told is not None:
+        weights.told.write(out)
+
+
 def _rows(
-    examples: pl.DataFrame, tokenizer: PreTrainedTokenizerFast, context: int, attempt: Attempt
-) -> list[dict[str, list[int]]]:
-    rows = [
-        row
-        for prompt, response, weight in examples.select("prompt", "response", "weight").iter_rows()
-        for row in [encode(tokenizer, prompt, response)] * round(weight)
-    ]
-    refuse_overlong([len(row["input_ids"]) for row in rows], context, attempt)
-    untaught = sum(all(label == IGNORED for label in row["labels"][1:]) for row in rows)
+    examples: Sequence[Example], renderer: Renderer, longest: int, attempt: Attempt
+) -> tuple[list[dict[str, list[int]]], tuple[int, ...]]:
+    """As often as they weigh those that fit, and the positions of the others."""
+    encoded = [encode(renderer, example) for example in examples]
+    left_out = fitting([len(row["input_ids"]) for row in encoded], longest, attempt)
+    both = enumerate(zip(encoded, examples, strict=True))
+    kept = [(row, round(example.weight)) for place, (row, example) in both if place not in left_out]
+    untaught = sum(all(label == IGNORED for label in row["labels"][1:]) for row, _ in kept)
     if untaught:
-        told = f"expected a response in every example, {untaught} of {len(rows)} have nothing to learn"
+        told = f"expected a response in every example, {untaught} of {len(examples)} have nothing to learn"
         raise UserError(attempt.artifact, attempt.section, told)
-    return rows
+    rows = [row for row, times in kept for _ in range(times)]
+    if not rows:
+        raise UserError(attempt.artifact, attempt.section, "expected examples to train on, found none")
+    return rows, tuple(sorted(left_out))
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, prompt: str, response: str) -> dict[str, list[int]]:
+def encode(renderer: Renderer, example: Example) -> dict[str, list[int]]:
     """Token ids and labels, `IGNORED` where the loss does not look."""
-    head = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    tail = tokenizer(response, add_special_tokens=False)["input_ids"]
+    head, tail = renderer.encode(example.prompt), renderer.encode_steps(example.steps)
     return {"input_ids": head + tail, "labels": [IGNORED] * len(head) + tail}
 
 
-def _arguments(settings: SupervisedTraining, out: Path, attempt: Attempt) -> SFTConfig:
+def _arguments(settings: SupervisedTraining, steps: int, out: Path, attempt: Attempt) -> SFTConfig:
     return SFTConfig(
-        **arguments(attempt, out),
-        max_steps=settings.steps,
-        per_device_train_batch_size=settings.batch,
-        learning_rate=settings.learning_rate,
-        warmup_steps=warm_up(settings.steps, max(1, settings.steps // 20)),
-        weight_decay=0.1,
+        **arguments(settings, attempt, out),
+        max_steps=steps,
+        warmup_steps=warm_up(steps, settings.warm_up),
         max_grad_norm=1.0,
         adam_beta2=0.98,
         train_sampling_strategy="group_by_length",
         dataset_kwargs={"skip_prepare_dataset": True},
-        logging_steps=min(10, settings.steps),
+        logging_steps=min(10, steps),
         loss_type="nll",
     )

@@ -22,28 +22,50 @@ from transformers import PrinterCallback, TrainerCallback
 from models.attempt import Attempt, Progress
 from models.resuming import Resuming, forget, newest, seal
 from perseid.errors import UserError
+from perseid.training import Optimised
 
 LARGEST_RATE: Final = 1e36  # Adam's first update is ten times the rate, and float32 ends at 3.4e38
 
 log = logging.getLogger(__name__)
 
 
-def warm_up(steps: int, wanted: int) -> int:
+def warm_up(steps: int, wanted: float) -> int:
     """Of `steps` optimiser steps, those in which the learning rate rises from 0: at most a quarter.
 
-    The first of them learns nothing, so a training of less than four steps has none.
+    wanted: so many, or below 1 that share of them, and then at least one. The first of them learns nothing, so a
+    training of less than four steps has none.
     """
-    return min(wanted, steps // 4)
+    asked = int(wanted) if wanted >= 1 else max(1, math.floor(steps * wanted + 1e-9)) if wanted else 0
+    return min(asked, steps // 4)
 
 
-def refuse_overlong(lengths: Sequence[int], context: int, attempt: Attempt) -> None:
-    """Raises `UserError` when there is no example, or one that is longer than the context: none is ever cut."""
+def optimiser_steps(examples: int, batch: int) -> int:
+    """Of one epoch; the last may be smaller."""
+    return -(-examples // batch)
+
+
+def padding(tokenizer: Any) -> Any:
+    """`tokenizer` with a token to pad with: what is padded is known by its length, so any will do."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    return tokenizer
+
+
+def fitting(lengths: Sequence[int], longest: int, attempt: Attempt) -> frozenset[int]:
+    """Positions of the examples that are longer than `longest` tokens: they are left out, for none is ever cut.
+
+    Raises `UserError` when there is no example, or none that fits.
+    """
     if not lengths:
         raise UserError(attempt.artifact, attempt.section, "expected examples to train on, found none")
-    over = sum(length > context for length in lengths)
+    over = frozenset(position for position, length in enumerate(lengths) if length > longest)
+    if len(over) == len(lengths):
+        told = f"all {len(lengths)} examples are longer than {longest} tokens, and none is cut"
+        raise UserError(attempt.artifact, "models.policy.context", f"expected at least {min(lengths)}: {told}")
     if over:
-        told = f"{over} of {len(lengths)} examples are longer than the context of {context} tokens, and none is cut"
-        raise UserError(attempt.artifact, "models.policy.context", f"expected at least {max(lengths)}: {told}")
+        told = "%s: %d of %d examples are longer than %d tokens and are left out"
+        log.warning(told, attempt.artifact, len(over), len(lengths), longest)
+    return over
 
 
 class WatchedSteps:
@@ -122,17 +144,21 @@ def fit(trainer: Any, attempt: Attempt) -> pl.DataFrame:
     return loss_curve(trainer.state.log_history)
 
 
-def arguments(attempt: Attempt, out: Path) -> dict[str, Any]:
+def arguments(settings: Optimised, attempt: Attempt, out: Path) -> dict[str, Any]:
     """What both trainings tell their `Trainer`."""
     return {
         "output_dir": str(attempt.state or out),
         "save_strategy": "no",  # `Resuming` says when
-        "lr_scheduler_type": "cosine",
+        "per_device_train_batch_size": settings.batch // settings.accumulation,
+        "gradient_accumulation_steps": settings.accumulation,
+        "learning_rate": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
+        "lr_scheduler_type": settings.schedule,
         "report_to": "none",
         "disable_tqdm": True,
         "use_cpu": not torch.cuda.is_available(),
-        "bf16": False,
-        "gradient_checkpointing": False,
+        "bf16": settings.precision == "bfloat16",
+        "gradient_checkpointing": settings.checkpointing,
         "dataloader_pin_memory": False,
         "seed": attempt.seed % 2**32,
         "data_seed": attempt.seed % 2**32,
@@ -145,7 +171,7 @@ def _refuse_useless(trainer: Any, start: Mapping[str, torch.Tensor], attempt: At
     trainer.step_again()
     moved: dict[str, bool] = defaultdict(bool)
     for name, tensor in _trainable(trainer.model):
-        moved[name.partition(".")[0]] |= _moved(start[name], tensor.detach())
+        moved[_part_of(name)] |= _moved(start[name], tensor.detach())
     still = [group for group, any_moved in moved.items() if not any_moved]
     if still:
         found = f"found {trainer.args.learning_rate:g}: after {trainer.state.global_step} steps"
@@ -154,6 +180,12 @@ def _refuse_useless(trainer: Any, start: Mapping[str, torch.Tensor], attempt: At
             f"{attempt.section}.learning_rate",
             f"expected a rate that moves the weights, {found} those of {', '.join(still)} are as they were",
         )
+
+
+def _part_of(name: str) -> str:
+    """Of a model or of its adapters: the head, or the rest."""
+    first, _, rest = name.removeprefix("base_model.model.").partition(".")
+    return first if "lora_" not in rest else "adapters"
 
 
 def _moved(start: torch.Tensor, end: torch.Tensor) -> bool:

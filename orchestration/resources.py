@@ -14,10 +14,10 @@ from orchestration.tracking import tracking_of
 from perseid import experiment as settings
 from perseid.artifacts import Store
 from perseid.engine import Engine, Scorer
+from perseid.problems import toolbox_source
 
 if TYPE_CHECKING:
-    import polars as pl
-
+    from models.examples import Trained
     from perseid.sandbox import Sandbox
 
 
@@ -35,17 +35,17 @@ class LocalMachines:
         return opened(folder, engine)
 
     def scorer(self, folder: Path, engine: settings.Engine) -> Scorer:
-        from models.ppm import PpmScorer
+        from models.scorer import PpmScorer
 
         return PpmScorer(folder, engine)
 
     def trainer(self) -> "LocalTrainer":
         return LocalTrainer()
 
-    def sandbox(self, prelude: str) -> "AbstractContextManager[Sandbox]":
+    def sandbox(self) -> "AbstractContextManager[Sandbox]":
         from perseid.sandbox import Sandbox
 
-        return Sandbox(workers=max(1, min(8, os.cpu_count() or 1)), prelude=prelude)
+        return Sandbox(workers=max(1, min(8, os.cpu_count() or 1)), prelude=toolbox_source())
 
 
 class LocalTrainer:
@@ -56,12 +56,17 @@ class LocalTrainer:
 
         bootstrap(*arguments)
 
-    def policy(self, *arguments: Any) -> "pl.DataFrame":
+    def point(self, *arguments: Any) -> object:
+        from models.bases.pretrained import point
+
+        return point(*arguments)
+
+    def policy(self, *arguments: Any) -> "Trained":
         from models.sft import train_policy
 
         return train_policy(*arguments)
 
-    def ppm(self, *arguments: Any) -> "pl.DataFrame":
+    def ppm(self, *arguments: Any) -> "Trained":
         from models.ppm import train_ppm
 
         return train_ppm(*arguments)

@@ -50,7 +50,7 @@ class Lora(Section):
     """Low-rank adapters instead of all weights (Hu et al. 2021, arXiv 2106.09685)."""
 
     rank: int = Field(32, ge=1, le=4096)
-    alpha: float = Field(64.0, gt=0.0, le=1e6)  # an adapter counts alpha / rank
+    alpha: int = Field(64, ge=1, le=1_000_000)  # an adapter counts alpha / rank
     targets: Annotated[
         tuple[str, ...], Strict(False), Field(max_length=1000)
     ] = ()  # (): every linear layer but the head

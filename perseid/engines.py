@@ -24,6 +24,7 @@ EXAMPLE: Final = "expected a URL like http://127.0.0.1:8000/v1, without a key or
 
 Batch = Annotated[int, Field(ge=1, le=65_536)]
 Threads = Annotated[int, Field(ge=1, le=1024)]  # more than machines have cores
+Dtype = Literal["float32", "bfloat16", "float16"]
 LiveTrees = Annotated[int, Field(ge=1, le=1_000_000), OPERATIONAL]
 
 
@@ -100,6 +101,12 @@ class Transformers(Section):
     batch: Batch = 512  # sequences decoded together
     threads: Threads = 2  # fixed, not the machine's: float sums depend on it, and with it the data versions
     live_trees: LiveTrees = 4096  # trees searched at once; the others wait, which bounds memory
+    dtype: Dtype = "float32"  # what policy and PPM are computed in
+
+    @property
+    def scoring(self) -> Dtype:
+        """What the PPM is computed in."""
+        return self.dtype
 
 
 class Vllm(Section):
@@ -109,9 +116,17 @@ class Vllm(Section):
     batch: Annotated[Batch, OPERATIONAL] = 512
     threads: Annotated[Threads, OPERATIONAL] = 2
     live_trees: LiveTrees = 4096
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # what it computes in
+    dtype: Dtype = "float32"  # what it computes in
+    context: int = Field(0, ge=0, le=10_000_000)  # tokens of a text that memory is kept for; 0: the policy's own
+    tensor_parallel: Annotated[int, Field(ge=1, le=1024), OPERATIONAL] = 1  # GPUs that share each layer
+    step_tokens: Annotated[int, Field(ge=0, le=10_000_000), OPERATIONAL] = 0  # computed at once; 0: as vLLM has it
     memory_gib: Annotated[float, OPERATIONAL] = Field(2.0, gt=0.0, le=65_536.0)  # on a CPU: its KV cache
     memory_share: Annotated[float, OPERATIONAL] = Field(0.9, gt=0.0, le=1.0)  # on a GPU: of the device's memory
+
+    @property
+    def scoring(self) -> Dtype:
+        """What the PPM is computed in, in this process."""
+        return "float32"
 
 
 class Server(Section):
@@ -125,6 +140,11 @@ class Server(Section):
     live_trees: LiveTrees = 4096
     timeout_s: Annotated[float, OPERATIONAL] = Field(120.0, gt=0.0, le=86_400.0)  # for one completion
     patience_s: Annotated[float, OPERATIONAL] = Field(300.0, ge=0.0, le=604_800.0)  # of all down, until the run stops
+
+    @property
+    def scoring(self) -> Dtype:
+        """What the PPM is computed in, in this process."""
+        return "float32"
 
 
 def _kind_named(value: Any) -> Any:

@@ -1,25 +1,26 @@
 """A small Llama made from nothing, and the tokenizer made for the task with it: the base of round 0."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import polars as pl
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
 
 from models.attempt import Attempt
+from models.examples import Example
 from models.tokenizer import save_tokenizer, train_tokenizer
 from perseid.checkpoints import TinyLlama
 from perseid.errors import UserError
 
 
 def bootstrap(
-    examples: pl.DataFrame, base: TinyLlama, delimiters: tuple[str, ...], out: Path, attempt: Attempt
+    examples: Sequence[Example], base: TinyLlama, delimiters: tuple[str, ...], out: Path, attempt: Attempt
 ) -> None:
-    """Write an untrained Llama and a tokenizer made from `examples` (columns prompt, response) into `out`.
+    """Write an untrained Llama and a tokenizer made from the texts of `examples` into `out`.
 
     Raises `UserError` when no model of these sizes can be built and run.
     """
-    texts = (examples["prompt"] + examples["response"]).to_list()
+    texts = ["".join((example.prompt.text, *example.steps)) for example in examples]
     tokenizer = train_tokenizer(texts, base.vocab_size, delimiters)
     if len(tokenizer) > base.vocab_size:
         least = f"expected at least {len(tokenizer)}, the bytes and marks, found {base.vocab_size}"

@@ -3,13 +3,13 @@
 vLLM computes in a process of its own, started here and ended with the engine; if this process is killed, a guard ends
 it and deletes its temporary files (`guard.py`). Each call hops once, with all its requests, to a thread with an event
 loop of its own, so that one engine serves any number of `asyncio.run`. A completion means what it means for the
-transformers engine: the end-of-text token ends nothing unless it is a stop string, special tokens stay in the text.
+transformers engine: the end of sequence ends nothing unless `END` is a stop, special tokens stay in the text.
 Greedy texts are that engine's up to floating point; sampled texts are not, as the same seed drives another generator.
 
-Assumes a folder that `transformers` saved, of an architecture that vLLM knows; on a CPU heads of 32, 64, 80, 96, 112,
-128, 160, 192, 224, 256 or 512. Does not promise the same text in another batch: floating point, and with it now and
-then a token, depends on who shares it. A process that another thread starts while the engine starts inherits its
-environment, and its end.
+An adapter is served as LoRA beside its base, not merged. Assumes safetensors of an architecture that vLLM knows; on a
+CPU heads of 32, 64, 80, 96, 112, 128, 160, 192, 224, 256 or 512. Does not promise the same text in another batch:
+floating point, and with it now and then a token, depends on who shares it. A process that another thread starts while
+the engine starts inherits its environment, and its end.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -30,8 +31,9 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from models.checkpoint import weights_hash
 from models.engines import guard
+from models.engines.stopping import Stops
+from models.weights import Weights
 from perseid import experiment
 from perseid.engine import Completion, EngineFailure, Generate, Sampling
 from perseid.errors import UserError
@@ -44,6 +46,7 @@ MARK: Final = "PERSEID_ENGINE"  # the environment variable by which the guard kn
 BLOCK: Final = 32  # tokens that share a prefix or do not; vLLM's CPU attention takes multiples of 32
 STEP_TOKENS: Final = 2048  # computed at once, prompts included; vLLM's own default
 SEEDS: Final = 2**63
+RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)  # of adapters that vLLM keeps room for
 
 
 class VllmEngine:
@@ -53,11 +56,13 @@ class VllmEngine:
     """
 
     def __init__(self, folder: Path, settings: experiment.Vllm) -> None:
-        self.weights = weights_hash(folder)
+        self._source = Weights.of(folder)
+        self.weights = self._source.identity
         self.concurrency = settings.batch
-        self._folder, self._settings = Path(folder), settings
+        self._settings = settings
         self._names = map(str, itertools.count())
         self._calls: set[asyncio.Task[Any]] = set()
+        self._known: dict[tuple[str, ...], Stops] = {}
         self._llm: Any = None
 
     def __enter__(self) -> VllmEngine:
@@ -98,15 +103,15 @@ class VllmEngine:
         resource_tracker.ensure_running()  # it is this process's, not to be marked
         try:
             with _environment(dict([mark.split("=")]) | _variables(self._settings, temporary)):
-                from transformers import PreTrainedTokenizerFast
+                from vllm.lora.request import LoRARequest
                 from vllm.v1.engine.async_llm import AsyncLLM
 
-                self._tokenizer = PreTrainedTokenizerFast.from_pretrained(self._folder)
-                self._llm = AsyncLLM.from_engine_args(_arguments(self._folder, self._settings))
+                self._renderer, adapter = self._source.renderer(), self._source.adapter
+                self._llm = AsyncLLM.from_engine_args(_arguments(self._source, self._settings))
+                self._adapter = None if adapter is None else LoRARequest(self.weights, 1, str(adapter.absolute()))
         except Exception as error:
             raise EngineFailure(f"vLLM did not start: {error}") from error
         self._context: int = self._llm.model_config.max_model_len
-        self._special: dict[str, int] = self._tokenizer.added_tokens_encoder
 
     async def _stop(self) -> None:
         for call in self._calls:
@@ -123,9 +128,8 @@ class VllmEngine:
     async def _generate(self, requests: Sequence[Generate]) -> list[Completion]:
         if not requests:
             return []
-        prompts = list(dict.fromkeys(request.prompt.text for request in requests))
-        ids = dict(zip(prompts, self._tokenizer(prompts, add_special_tokens=False)["input_ids"], strict=True))
-        tasks = [asyncio.ensure_future(self._one(request, ids[request.prompt.text])) for request in requests]
+        ids = self._renderer.encoded(request.prompt for request in requests)
+        tasks = [asyncio.ensure_future(self._one(request, list(ids[request.prompt]))) for request in requests]
         self._calls.update(tasks)
         try:
             return await asyncio.gather(*tasks)
@@ -145,7 +149,8 @@ class VllmEngine:
             )
         parameters = self._parameters(request, room)
         try:
-            async for answer in self._llm.generate(tokens_input(prompt), parameters, next(self._names)):
+            asked = self._llm.generate(tokens_input(prompt), parameters, next(self._names), lora_request=self._adapter)
+            async for answer in asked:
                 output = answer.outputs[0]
         except VLLMClientError as error:
             return Completion("", "", 0, refusal=str(error))
@@ -159,18 +164,20 @@ class VllmEngine:
         from vllm.exceptions import VLLMClientError
         from vllm.sampling_params import RequestOutputKind
 
-        sampling = request.sampling
-        strings = [stop for stop in sampling.stop if stop not in self._special]
+        sampling, stops = request.sampling, self._stops(request.sampling)
         try:
             return SamplingParams(
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
+                top_k=sampling.top_k,
+                min_p=sampling.min_p,
+                repetition_penalty=sampling.repetition_penalty,
                 max_tokens=min(sampling.max_tokens, room),
                 seed=request.seed % SEEDS,
-                stop=strings,
-                stop_token_ids=[self._special[stop] for stop in sampling.stop if stop in self._special],
+                stop=list(stops.strings),
+                stop_token_ids=list(stops.tokens),
                 ignore_eos=True,
-                detokenize=bool(strings),
+                detokenize=bool(stops.strings),
                 skip_special_tokens=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
@@ -181,14 +188,26 @@ class VllmEngine:
         """What vLLM gave, in our words; it decodes texts only where it looks for strings in them."""
         tokens, reason = list(output.token_ids), output.stop_reason
         if isinstance(reason, str):
-            return Completion(output.text, reason, len(tokens))
-        stop = next((stop for stop in sampling.stop if self._special.get(stop) == reason), "")
-        text = self._tokenizer.decode(tokens[:-1] if stop else tokens, skip_special_tokens=False)
-        return Completion(text, stop, len(tokens))
+            return self._before(tokens, reason, sampling)
+        stop = "" if reason is None else self._stops(sampling).tokens.get(reason, "")
+        return Completion(self._renderer.decode(tokens[:-1] if stop else tokens), stop, len(tokens))
+
+    def _before(self, tokens: Sequence[int], met: str, sampling: Sampling) -> Completion:
+        """The text before the first stop string, as our own tokenizer spells it: of several vLLM names any."""
+        text = self._renderer.decode(tokens)
+        at, stop = self._stops(sampling).first_in(text)
+        return Completion(text[:at], stop, len(tokens)) if stop else Completion(text, met, len(tokens))
+
+    def _stops(self, sampling: Sampling) -> Stops:
+        found = self._known.get(sampling.stop)
+        if found is None:
+            found = self._known[sampling.stop] = Stops.of(self._renderer, sampling.stop)
+        return found
 
 
-def _arguments(folder: Path, settings: experiment.Vllm) -> Any:
+def _arguments(weights: Weights, settings: experiment.Vllm) -> Any:
     """On a CPU nothing is compiled: what that gains does not pay for a minute at the start of every stage."""
+    context, at_once = _context(weights, settings), settings.step_tokens or STEP_TOKENS
     import torch
     from vllm.engine.arg_utils import AsyncEngineArgs
 
@@ -196,7 +215,8 @@ def _arguments(folder: Path, settings: experiment.Vllm) -> Any:
     if torch.cuda.is_available():
         here = {
             "gpu_memory_utilization": settings.memory_share,
-            "max_num_batched_tokens": max(STEP_TOKENS, settings.batch),
+            "max_num_batched_tokens": max(at_once, settings.batch),
+            "tensor_parallel_size": settings.tensor_parallel,
         }
     else:
         here = {
@@ -204,13 +224,16 @@ def _arguments(folder: Path, settings: experiment.Vllm) -> Any:
             "block_size": BLOCK,
             # A prompt cut in two would have vLLM rewind its request's generator, which torch cannot on a CPU.
             "enable_chunked_prefill": False,
-            "max_num_batched_tokens": max(STEP_TOKENS, settings.batch, _context(folder)),
+            "max_num_batched_tokens": max(at_once, settings.batch, context),
             "enforce_eager": True,
             "distributed_executor_backend": "uni",
         }
+    if weights.adapter is not None:
+        here |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _rank(weights.adapter)}
     return AsyncEngineArgs(
-        model=str(folder),
+        model=str(weights.base),
         dtype=settings.dtype,
+        max_model_len=context,
         max_num_seqs=settings.batch,
         enable_prefix_caching=True,
         generation_config="vllm",
@@ -220,11 +243,18 @@ def _arguments(folder: Path, settings: experiment.Vllm) -> Any:
     )
 
 
-def _context(folder: Path) -> int:
-    """Tokens of the longest prompt: without chunks it is computed at once."""
+def _context(weights: Weights, settings: experiment.Vllm) -> int:
+    """Tokens of the longest text; on a CPU of the longest prompt too: without chunks it is computed at once."""
     from transformers import AutoConfig
 
-    return int(AutoConfig.from_pretrained(folder).max_position_embeddings)
+    own = weights.context(AutoConfig.from_pretrained(weights.base, **weights.loading))
+    return min(own, settings.context or own)
+
+
+def _rank(adapter: Path) -> int:
+    """The least rank that vLLM keeps room for and that the adapter fits into."""
+    rank = int(json.loads((adapter / "adapter_config.json").read_text())["r"])
+    return next((known for known in RANKS if known >= rank), rank)
 
 
 def _variables(settings: experiment.Vllm, temporary: str) -> dict[str, str]:

@@ -1,7 +1,6 @@
 -- Search against plain sampling at equal tokens, by round and arm, beside greedy decoding.
 -- experiment = null: of this experiment only
--- facet = "all": of the held-out problems
--- part = "all": value of the facet
+-- part = "all": part of the held-out problems
 select
     experiment,
     round,
@@ -15,6 +14,6 @@ select
     max(value) filter (where metric = 'matched_tokens') as tokens_sampling,
     max(n) filter (where metric = 'mcts_pass@1') as problems
 from metrics
-where facet = $facet and part = $part and ($experiment::varchar is null or experiment = $experiment)
+where part = $part and ($experiment::varchar is null or experiment = $experiment)
 group by all
 order by experiment, round, arm

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from perseid.recipes.base import base_stage
 from perseid.recipes.control import control_round
 from perseid.recipes.stage import Refs, Round, Stage, base, before, earlier, here, of_round, once, so_far
 
@@ -18,26 +19,25 @@ if TYPE_CHECKING:
 
 # The policy and its control train alike; how often a verified example stands in an epoch matters to the one alone.
 # Whose verified examples train (`history`) decides which inputs there are, and stands there.
-TRAINING: Final = ("training.policy", "-training.policy.history", "engine.threads", "seed")
+TRAINING: Final = ("training.policy", "-training.policy.history", "models.policy.lora", "engine.threads", "seed")
 CONTROL: Final = ("control", *TRAINING, "-training.policy.verified_weight")
-ANSWERING: Final = ("method", "sampling", "format", "kernel", "grader", "sandbox", "prelude")
+ANSWERING: Final = ("method", "sampling", "format", "kernel", "grader", "sandbox", "toolbox")
 
 
 def stages(e: Experiment, round: Round) -> Sequence[Stage]:
     if round is None:
         return [_problems()]
-    return list(_first()) if round == 0 else list(_round(e, round))
+    return list(_first(e)) if round == 0 else list(_round(e, round))
 
 
 def _problems() -> Stage:
     drawn = ("problems", "-problems.pool", "seed")
-    return Stage("problems", "problems", {}, drawn, ("sources", "prelude", "format"))
+    return Stage("problems", "problems", {}, drawn, ("families", "toolbox", "format"))
 
 
-def _first() -> Iterator[Stage]:
+def _first(e: Experiment) -> Iterator[Stage]:
     """The base, and what it can do. Nothing is verified yet, so no program is run on fresh instances."""
-    made = ("models.policy", "training.bootstrap", "engine.threads", "seed")
-    yield Stage("policy", "bootstrap", {"problems": once("problems")}, made, ("format",), "update")
+    yield base_stage(e)
     asked = ("evaluation", "-evaluation.fresh_instances", "engine", "seed")
     known = {"problems": once("problems"), "policy": here("policy")}
     yield Stage("evaluation", "evaluation", known, asked, ANSWERING, "evaluate")
@@ -46,14 +46,17 @@ def _first() -> Iterator[Stage]:
 def _round(e: Experiment, r: int) -> Iterator[Stage]:
     now = e.at(r)
     problems, pool, trees = once("problems"), here("pool"), here("trajectories")
-    asked = {"problems": problems, "asked": earlier("pool")}
-    yield Stage("pool", "pool", asked, ("problems", "seed"), ("sources",), "acquire")
+    # Of a pool the sizes of the other splits decide nothing but what is taken: that stands in its inputs.
+    named = tuple(f"problems.{name}" for name in ("source", "demonstrated", "undemonstrated"))
+    composed = ("problems.demonstrated_compositions", "problems.undemonstrated_compositions")
+    drawn = (*named, *composed, "problems.pool", "seed")
+    yield Stage("pool", "pool", {"problems": problems, "asked": earlier("pool")}, drawn, ("families",), "acquire")
     guide = {"guide": before("ppm")} if now.search.ppm and r > 1 else {}
     searched = {"pool": pool, "policy": before("policy"), **guide}
-    searching = ("method", "format", "kernel", "grader", "sandbox", "prelude")
+    searching = ("method", "format", "kernel", "grader", "sandbox", "toolbox")
     search = ("search", "engine", "shards", "seed")
     yield Stage("trajectories", "trajectories", searched, search, searching, "acquire", sharded=True)
-    found, rerun = {"pool": pool, "trees": trees}, ("format", "grader", "sandbox", "prelude")
+    found, rerun = {"pool": pool, "trees": trees}, ("format", "grader", "sandbox", "toolbox")
     yield Stage("verified", "verified", found, ("selection.top",), rerun, "refine")
     yield Stage("pairs", "pairs", found, ("selection.pairs",), ("format",), "refine")
     shown = {"problems": problems, "base": base("policy")}
@@ -63,13 +66,14 @@ def _round(e: Experiment, r: int) -> Iterator[Stage]:
     if control == r:
         yield Stage("control", "control", shown, CONTROL, ("format",), "update")
     compared = {"policy": here("policy"), "pairs": _history("pairs", now.training.ppm.history)}
-    taught = ("training.ppm", "-training.ppm.history", "engine.threads", "engine.batch", "seed")
+    computed = ("engine.threads", "engine.batch", "engine.scoring")
+    taught = ("training.ppm", "-training.ppm.history", "models.policy.lora", *computed, "seed")
     yield Stage("ppm", "ppm", compared, taught, ("format",), "update")
     arm = {"control": of_round(control, "control")} if control else {}
     judged = {"problems": problems, "asked": so_far("pool"), "policy": here("policy"), **arm, "ppm": here("ppm")}
     known = {**judged, "verified": here("verified"), "earlier": earlier("evaluation")}
     yield Stage(
-        "evaluation", "evaluation", known, ("evaluation", "engine", "seed"), (*ANSWERING, "redraws"), "evaluate"
+        "evaluation", "evaluation", known, ("evaluation", "engine", "seed"), (*ANSWERING, "families"), "evaluate"
     )
 
 

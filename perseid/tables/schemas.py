@@ -10,7 +10,7 @@ import polars as pl
 from pandera.api.polars.types import PolarsData
 
 from perseid.endings import Ended, NodeStatus
-from perseid.problems.problem import Split
+from perseid.problems.problem import AnswerKind
 
 HASH16: Final = r"^[0-9a-f]{16}$"
 NODE_ID: Final = r"^0(\.[1-9][0-9]*)*$"
@@ -32,11 +32,15 @@ class Table(pa.DataFrameModel):
 
 
 class Problems(Table):
-    """What search may see. `kind` names the grader that compares answers with the gold."""
+    """What search may see. `round` is the round whose pool it belongs to, 0 outside pools."""
 
     problem_id: str = pa.Field(**Text)
-    source: str = pa.Field(**Text)
-    kind: str = pa.Field(**Text)
+    split: str = pa.Field(isin=["demonstration", "pool", "held_out"])
+    round: int = pa.Field(ge=0)
+    family: str = pa.Field(**Text)
+    composition: str
+    wording: str
+    part: str = pa.Field(isin=["seen", "new_wording", "new_composition"])
     question: str = pa.Field(**Text)
 
     class Config:
@@ -44,42 +48,21 @@ class Problems(Table):
 
 
 class Gold(Table):
-    """What only graders see: JSON."""
+    """What only the grader sees; `kind` says how an answer is compared with it."""
 
     problem_id: str = pa.Field(**Text)
     answer: str = pa.Field(**Text)
+    kind: str = pa.Field(isin=list(get_args(AnswerKind)))
 
     class Config:
         unique = ["problem_id"]
 
 
-class Facets(Table):
-    """What else is known of a problem, a value a name: subject, level, split of origin. Results are grouped by it."""
-
-    problem_id: str = pa.Field(**Text)
-    name: str = pa.Field(**Text)
-    value: str = pa.Field(**Text)
-
-    class Config:
-        unique = ["problem_id", "name"]
-
-
-class Pools(Table):
-    """Who is asked when: `round` is the round that searches it, 0 outside pools. A problem may be searched again."""
-
-    round: int = pa.Field(ge=0)
-    split: str = pa.Field(isin=list(get_args(Split)))
-    problem_id: str = pa.Field(**Text)
-
-    class Config:
-        unique = ["round", "split", "problem_id"]
-
-
 class Demonstrations(Table):
-    """Worked questions. `problem_id` is "" where there is no problem; `response`: the steps with their delimiters."""
+    """Texts of the teacher. `problem_id` is "" for a drill; `response` holds the steps with their delimiters."""
 
     example_id: str = pa.Field(**Text)
-    kind: str = pa.Field(**Text)
+    kind: str = pa.Field(isin=["demonstration", "drill", "exploration"])
     problem_id: str
     question: str = pa.Field(**Text)
     response: str = pa.Field(**Text)
@@ -174,6 +157,8 @@ class Verified(Table):
 
     trajectory_id: str = pa.Field(str_matches=HASH16, unique=True)
     problem_id: str = pa.Field(**Text)
+    family: str = pa.Field(**Text)
+    composition: str
     question: str = pa.Field(**Text)
     response: str = pa.Field(**Text)
     answer: str = pa.Field(**Text)
@@ -238,13 +223,10 @@ class PairRejects(Table):
 
 
 class Examples(Table):
-    """The rows that trained a policy. `source`: "verified", or the kind of demonstration.
-
-    `round` is where a verified trajectory comes from; `weight` its repetitions.
-    """
+    """The rows that trained a policy. `round` is where a verified trajectory comes from; `weight` its repetitions."""
 
     example_id: str = pa.Field(**Text)
-    source: str = pa.Field(**Text)
+    source: str = pa.Field(isin=["demonstration", "drill", "exploration", "verified"])
     round: int = pa.Field(ge=0)
     problem_id: str
     trajectory_id: str = pa.Field(nullable=True, str_matches=HASH16)
@@ -312,22 +294,18 @@ class Evaluations(Table):
 
 
 class Metrics(Table):
-    """A metric of an arm over a part of the held-out problems, with its interval; `n` problems (or pairs).
-
-    The part: those with the value `part` of the facet `facet`; both "all" for the whole.
-    """
+    """A metric of an arm over a part of the held-out problems, with its interval; `n` problems (or pairs)."""
 
     arm: str = pa.Field(isin=["policy", "control"])
     metric: str = pa.Field(**Text)
-    facet: str = pa.Field(**Text)
-    part: str = pa.Field(**Text)
+    part: str = pa.Field(isin=["all", "seen", "new_wording", "new_composition"])
     value: float = pa.Field(gt=float("-inf"), lt=float("inf"))
     low: float = pa.Field(gt=float("-inf"), lt=float("inf"))
     high: float = pa.Field(gt=float("-inf"), lt=float("inf"))
     n: int = pa.Field(ge=0)
 
     class Config:
-        unique = ["arm", "metric", "facet", "part"]
+        unique = ["arm", "metric", "part"]
 
     @pa.dataframe_check
     @classmethod
@@ -355,8 +333,6 @@ class Soundness(Table):
 SCHEMAS: Final[dict[str, type[Table]]] = {
     "problems": Problems,
     "gold": Gold,
-    "facets": Facets,
-    "pools": Pools,
     "demonstrations": Demonstrations,
     "nodes": Nodes,
     "texts": Texts,

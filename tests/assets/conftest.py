@@ -12,18 +12,13 @@ from assets.graph import Node, unroll
 from assets.tracking import Account, Checkpoint
 from assets.work import Plan, Report, Work
 from models.attempt import Attempt
+from models.examples import Trained
 from perseid.artifacts import Manifest, Store
 from perseid.engine import Prompt
 from perseid.experiment import Experiment
 
-TOOLS = {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]}
 EXPERIMENT = Experiment.model_validate(
-    {
-        "name": "x",
-        "problems": TOOLS,
-        "control": {},
-        "rounds": [{}, {}],
-    }
+    {"name": "x", "problems": {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]}, "control": {}, "rounds": [{}, {}]}
 )
 GRAPH = unroll(EXPERIMENT)
 CURVE = pl.DataFrame({"step": [10, 20], "loss": [2.0, 1.0], "tokens": [100, 200]})
@@ -32,27 +27,33 @@ CURVE = pl.DataFrame({"step": [10, 20], "loss": [2.0, 1.0], "tokens": [100, 200]
 class FakeTrainer:
     """Writes a file where a checkpoint would stand, and keeps what it was asked for."""
 
-    def __init__(self, curve: pl.DataFrame = CURVE) -> None:
+    def __init__(self, curve: pl.DataFrame = CURVE, left_out: tuple[int, ...] = ()) -> None:
+        self.left_out = left_out
         self.curve, self.asked = curve, list[tuple[Any, ...]]()
 
     def bootstrap(self, *asked: Any) -> None:
         self.asked.append(("bootstrap", *asked))
         (asked[3] / "model.safetensors").write_text("untrained")
 
-    def policy(self, *asked: Any) -> pl.DataFrame:
+    def point(self, *asked: Any) -> None:
+        self.asked.append(("point", *asked))
+        asked[1].mkdir()
+        (asked[1] / "base.json").write_text("{}")
+
+    def policy(self, *asked: Any) -> Trained:
         return self._trained("policy", asked)
 
-    def ppm(self, *asked: Any) -> pl.DataFrame:
+    def ppm(self, *asked: Any) -> Trained:
         return self._trained("ppm", asked)
 
-    def _trained(self, kind: str, asked: tuple[Any, ...]) -> pl.DataFrame:
+    def _trained(self, kind: str, asked: tuple[Any, ...]) -> Trained:
         *_, out, attempt = asked
         assert isinstance(attempt, Attempt)
         self.asked.append((kind, *asked))
         out.mkdir()
         (out / "model.safetensors").write_text(kind)
         attempt.progress(20, 20)
-        return self.curve
+        return Trained(self.curve, self.left_out)
 
 
 class FakeScorer:

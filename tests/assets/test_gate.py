@@ -18,7 +18,7 @@ from perseid.tables import columns_of
 EXPERIMENT = Experiment.model_validate(
     {
         "name": "x",
-        "problems": {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]},
+        "problems": {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]},
         "evaluation": {"bootstrap_samples": 100},
         "rounds": [{}, {}],
     }

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from assets import bootstrap, control, policy
+from models.examples import Example
 from perseid.artifacts import Store
 from perseid.formats.tools import MARKS
 from perseid.tables.validation import frame
@@ -19,7 +19,7 @@ DEMONSTRATED = [("<|question|>GCD of 4, 6<|steps|>", "print(2)", 1.0), ("<|quest
 
 
 def verified(number: int, question: str, response: str) -> tuple[object, ...]:
-    return (f"{number:016x}", f"p{number}", question, response, "1", 1.0, 1.0, 1)
+    return (f"{number:016x}", f"p{number}", "gcd", "", question, response, "1", 1.0, 1.0, 1)
 
 
 @pytest.fixture
@@ -32,22 +32,22 @@ def made(store: Store) -> Store:
     return store
 
 
-def texts(examples: pl.DataFrame) -> list[tuple[str, str, float]]:
-    return sorted(examples.select("prompt", "response", "weight").iter_rows())
+def texts(examples: list[Example]) -> list[tuple[str, str, float]]:
+    return sorted((example.prompt.text, "".join(example.steps), example.weight) for example in examples)
 
 
 def test_a_policy_learns_from_the_demonstrations_and_what_was_verified_so_far(made: Store, begin: Begin) -> None:
     trainer = FakeTrainer()
     work = begin("x/round_02/policy", trainer)
     result = policy.make(work)
-    [(kind, examples, start, settings, out, attempt)] = trainer.asked
+    [(kind, examples, start, settings, lora, out, attempt)] = trainer.asked
     weight = float(EXPERIMENT.training.policy.verified_weight)
     learned = [
         ("<|question|>LCM of 2, 3<|steps|>", "print(6)", weight),
         ("<|question|>LCM of 4, 6<|steps|>", "print(12)", weight),
     ]
     assert texts(examples) == sorted([*DEMONSTRATED, *learned])
-    assert (kind, settings, out) == ("policy", EXPERIMENT.training.policy, work.draft.path("model"))
+    assert (kind, settings, lora, out) == ("policy", EXPERIMENT.training.policy, None, work.draft.path("model"))
     assert (start / "model.safetensors").read_text() == "base"
     assert (attempt.seed, attempt.artifact, attempt.section) == (
         EXPERIMENT.seed,
@@ -72,10 +72,19 @@ def test_every_row_that_trained_a_policy_stands_in_it(made: Store, begin: Begin)
     assert (made.folder(manifest) / "model.safetensors").read_text() == "policy"
 
 
+def test_what_was_too_long_to_learn_is_told_and_stands_in_no_row(made: Store, begin: Begin) -> None:
+    work = begin("x/round_01/policy", FakeTrainer(left_out=(1,)))
+    result = policy.make(work)
+    assert (result.metrics["examples"], result.metrics["left out"]) == (2, 1)
+    assert result.notes == {"left out": "1 examples were longer than the context, and none is cut."}
+    rows = made.read(work.draft.publish("code", {}), "examples")
+    assert rows["example_id"].to_list() == [f"{1:016x}", f"{3:016x}"]
+
+
 def test_the_control_learns_from_the_demonstrations_alone_as_long_as_the_policy(made: Store, begin: Begin) -> None:
     trainer = FakeTrainer()
     control.make(begin("x/round_01/control", trainer))
-    [(_, examples, start, settings, _, attempt)] = trainer.asked
+    [(_, examples, start, settings, _, _, attempt)] = trainer.asked
     assert texts(examples) == DEMONSTRATED
     assert (start / "model.safetensors").read_text() == "base"
     assert settings == EXPERIMENT.training.policy
@@ -85,7 +94,7 @@ def test_the_control_learns_from_the_demonstrations_alone_as_long_as_the_policy(
 def test_the_base_is_made_from_the_demonstrations_and_trained_on_them(made: Store, begin: Begin) -> None:
     trainer = FakeTrainer()
     bootstrap.make(begin("x/round_00/policy", trainer))
-    (_, shown, base, marks, empty, first), (kind, examples, start, settings, _, second) = trainer.asked
+    (_, shown, base, marks, empty, first), (kind, examples, start, settings, _, _, second) = trainer.asked
     assert (base, marks, settings, kind) == (EXPERIMENT.models.policy, MARKS, EXPERIMENT.training.bootstrap, "policy")
     assert texts(shown) == texts(examples) == DEMONSTRATED
     assert start == empty

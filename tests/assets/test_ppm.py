@@ -6,7 +6,9 @@ import polars as pl
 import pytest
 
 from assets import ppm
+from models.examples import Pair
 from perseid.artifacts import Store
+from perseid.formats import TOOLS
 from perseid.tables.validation import frame
 from tests.assets.conftest import CURVE, EXPERIMENT, Begin, FakeTrainer, publish
 
@@ -27,8 +29,9 @@ def test_pairs_of_the_training_split_train_it_and_all_are_scored(store: Store, b
     trainer = FakeTrainer()
     work = begin("x/round_01/ppm", trainer)
     made = ppm.make(work)
-    [(kind, known, start, settings, out, attempt)] = trainer.asked
-    assert (kind, known["pair_id"].to_list()) == ("ppm", [TRAIN])
+    [(kind, known, start, settings, lora, out, attempt)] = trainer.asked
+    told = TOOLS.prompt("p?", ("so far ",))
+    assert (kind, known, lora) == ("ppm", [Pair(told, ("long step",), ("step",), 0.25)], None)
     assert (start / "model.safetensors").read_text() == "policy"
     assert (settings, out) == (EXPERIMENT.training.ppm, work.draft.path("model"))
     assert (attempt.artifact, attempt.section) == ("x/round_01/ppm", "training.ppm")

@@ -16,11 +16,10 @@ from perseid.errors import UserError
 from perseid.experiment import Experiment, load_experiment
 from perseid.formats import TOOLS
 from perseid.methods import method_named
-from perseid.tables import columns_of, frame
+from perseid.tables import columns_of
 from tests.assets.conftest import EXPERIMENT, GRAPH, Begin, FakeTracking, FakeTrainer, publish
 
-ASKED = "{train: [{source: tools, demonstrated: [gcd], undemonstrated: [lcm]}]}"
-FILE = f"name: x\nproblems: {ASKED}\nshards: 2\nrounds: [{{}}]\n"
+FILE = "name: x\nproblems: {demonstrated: [gcd], undemonstrated: [lcm]}\nshards: 2\nrounds: [{}]\n"
 
 
 def attempt(plan: Plan, shard: str | None, store: Store, tracking: FakeTracking, reports: list[Report]) -> Any:
@@ -33,7 +32,12 @@ def plan(key: str, experiment: Experiment = EXPERIMENT, graph: Graph = GRAPH) ->
 
 
 def asked(*questions: str) -> pl.DataFrame:
-    return frame("problems", [(q, "tools", "number", q) for q in questions])
+    whole = dict.fromkeys(columns_of("problems"), "")
+    rows = [
+        {**whole, "problem_id": q, "split": "pool", "round": 1, "family": "gcd", "question": q, "wording": "w"}
+        for q in questions
+    ]
+    return pl.DataFrame(rows).with_columns(part=pl.lit("seen"))
 
 
 def test_an_attempt_is_tracked_in_its_round_with_its_settings_and_its_draft_is_seen_by_nobody(store: Store) -> None:

@@ -2,45 +2,38 @@
 
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from models.attempt import Attempt
 from models.bases.tiny_llama import bootstrap
+from models.examples import Example
 from models.sft import train_policy
 from perseid.checkpoints import TinyLlama
-from perseid.experiment import PolicyTraining
+from perseid.experiment import PolicyTraining, Problems
 from perseid.formats import TOOLS
-from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP, MARKS
-from perseid.problems.sources.tools import Settings
-from perseid.problems.sources.tools.drawing import Tools
+from perseid.formats.tools import MARKS
+from perseid.problems import build
 
 ATTEMPT = Attempt(0, "x/round_01/policy", "training.policy")
 SETTINGS = PolicyTraining(steps=80, batch=16, learning_rate=5e-3)
 
 
 @pytest.fixture(scope="session")
-def examples() -> pl.DataFrame:
-    settings = Settings(demonstrated=("gcd", "products"), undemonstrated=(), demonstrations=30, drills=0)
-    shown = Tools(settings, seed=1).brought().demonstrations
-    return pl.DataFrame(
-        {
-            "prompt": [TOOLS.prompt(d.question).text for d in shown],
-            "response": [END_OF_STEP.join(d.steps) + END_OF_ANSWER for d in shown],
-            "weight": [1.0] * len(shown),
-        }
-    )
+def examples() -> list[Example]:
+    settings = Problems(demonstrated=("gcd", "products"), undemonstrated=(), demonstrations=30, drills=0)
+    shown = build(settings, seed=1, pools=[]).demonstrations
+    return [Example(TOOLS.prompt(d.question), TOOLS.split(TOOLS.write(d.steps))) for d in shown]
 
 
 @pytest.fixture(scope="session")
-def untrained(examples: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def untrained(examples: list[Example], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("untrained")
     bootstrap(examples, TinyLlama(hidden_size=32, heads=2, vocab_size=400, context=128), MARKS, folder, ATTEMPT)
     return folder
 
 
 @pytest.fixture(scope="session")
-def policy(examples: pl.DataFrame, untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def policy(examples: list[Example], untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("policy")
-    train_policy(examples, untrained, SETTINGS, folder, ATTEMPT)
+    train_policy(examples, untrained, SETTINGS, None, folder, ATTEMPT)
     return folder

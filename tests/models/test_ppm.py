@@ -4,11 +4,12 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-import polars as pl
 import pytest
 import torch
 
-from models.ppm import PpmScorer, train_ppm
+from models.examples import Pair
+from models.ppm import train_ppm
+from models.scorer import PpmScorer
 from perseid.engine import Prompt
 from perseid.experiment import PpmTraining, Transformers
 from perseid.formats import TOOLS
@@ -20,23 +21,15 @@ GOOD, BAD = "# take gcd\nb = gcd(a)<|end_of_step|>", "# take prod\nb = prod(a)<|
 SETTINGS = PpmTraining(epochs=6, batch=8, learning_rate=5e-3)
 
 
-def pairs(numbers: range, split: str) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "pair_id": [f"{n:016x}" for n in numbers],
-            "split": [split] * len(numbers),
-            "prompt": [TOOLS.prompt(f"GCD of {n}, {2 * n}").text for n in numbers],
-            "chosen": [GOOD] * len(numbers),
-            "rejected": [BAD] * len(numbers),
-            "weight": [0.25] * len(numbers),
-        }
-    )
+def pairs(numbers: range) -> list[Pair]:
+    return [Pair(TOOLS.prompt(f"GCD of {n}, {2 * n}"), (GOOD,), (BAD,), 0.25) for n in numbers]
 
 
 @pytest.fixture(scope="module")
 def ppm(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ppm")
-    curve = train_ppm(pairs(range(10, 42), "train"), policy, SETTINGS, folder, ATTEMPT)
+    curve, left_out = train_ppm(pairs(range(10, 42)), policy, SETTINGS, None, folder, ATTEMPT)
+    assert left_out == ()
     assert curve["loss"][0] > curve["loss"][-1]
     return folder
 
@@ -46,8 +39,9 @@ def scored(scorer: PpmScorer, texts: Iterable[str]) -> list[float]:
 
 
 def test_held_out_pairs_are_put_in_order(ppm: Path) -> None:
-    held_out, scorer = pairs(range(60, 80), "held_out"), PpmScorer(ppm, Transformers())
-    chosen, rejected = (scored(scorer, held_out["prompt"] + held_out[s]) for s in ("chosen", "rejected"))
+    held_out, scorer = pairs(range(60, 80)), PpmScorer(ppm, Transformers())
+    chosen = scorer.score_now([pair.prompt._replace(steps=pair.chosen) for pair in held_out])
+    rejected = scorer.score_now([pair.prompt._replace(steps=pair.rejected) for pair in held_out])
     assert all(higher > lower for higher, lower in zip(chosen, rejected, strict=True))
 
 
@@ -82,4 +76,4 @@ def test_what_siblings_share_is_computed_once_and_changes_no_score(ppm: Path) ->
         lambda model, args, given: computed.append((args[0] if args else given["input_ids"]).numel()), with_kwargs=True
     )
     assert scored(scorer, prefixes) == pytest.approx(whole, abs=1e-6)
-    assert sum(computed) < 0.6 * sum(map(len, scorer.encoded(prefixes).values()))
+    assert sum(computed) < 0.6 * sum(len(scorer.tokenizer(prefix)["input_ids"]) for prefix in prefixes)

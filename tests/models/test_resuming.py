@@ -1,6 +1,7 @@
 """A training that is killed ends in the weights, and the curve, of one that was not."""
 
 import json
+import pickle
 import signal
 import subprocess
 import sys
@@ -8,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 import torch
 
 from models.attempt import Attempt
 from models.checkpoint import weights_hash
+from models.examples import Example
 from models.ppm import train_ppm
 from models.resuming import SEAL, Resuming, newest, seal
 from models.sft import train_policy
@@ -43,72 +44,72 @@ def steps_of(state: Path) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def whole(examples: pl.DataFrame, untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any]:
+def whole(examples: list[Example], untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any]:
     """Weights and curve of an attempt that nothing disturbs."""
     folder = tmp_path_factory.mktemp("whole")
-    curve = train_policy(examples, untrained, POLICY, folder, ATTEMPT)
+    curve, _ = train_policy(examples, untrained, POLICY, None, folder, ATTEMPT)
     return weights_hash(folder), curve.rows()
 
 
 @pytest.mark.slow
 def test_a_policy_killed_twice_ends_as_one_that_was_not(
-    examples: pl.DataFrame, untrained: Path, whole: tuple[str, Any], tmp_path: Path
+    examples: list[Example], untrained: Path, whole: tuple[str, Any], tmp_path: Path
 ) -> None:
     state, out, told = tmp_path / "state", tmp_path / "out", []
     for step in (17, 43):
         with pytest.raises(Killed):
-            train_policy(examples, untrained, POLICY, out, dies_at(step, state))
+            train_policy(examples, untrained, POLICY, None, out, dies_at(step, state))
     last = replace(ATTEMPT, state=state, progress=lambda done, total: told.append(done))
-    curve = train_policy(examples, untrained, POLICY, out, last)
+    curve, _ = train_policy(examples, untrained, POLICY, None, out, last)
     assert told == list(range(41, 61))
     assert (weights_hash(out), curve.rows()) == whole
 
 
 @pytest.mark.slow
 def test_a_ppm_killed_ends_as_one_that_was_not(policy: Path, tmp_path: Path) -> None:
-    known = pairs(range(10, 70), "train")
-    curve = train_ppm(known, policy, PPM, tmp_path / "whole", ATTEMPT)
+    known = pairs(range(10, 70))
+    curve, _ = train_ppm(known, policy, PPM, None, tmp_path / "whole", ATTEMPT)
     for step in (7, 18):
         with pytest.raises(Killed):
-            train_ppm(known, policy, PPM, tmp_path / "out", dies_at(step, tmp_path / "state"))
+            train_ppm(known, policy, PPM, None, tmp_path / "out", dies_at(step, tmp_path / "state"))
     assert steps_of(tmp_path / "state") == [10, 15]
-    again = train_ppm(known, policy, PPM, tmp_path / "out", replace(ATTEMPT, state=tmp_path / "state"))
+    again, _ = train_ppm(known, policy, PPM, None, tmp_path / "out", replace(ATTEMPT, state=tmp_path / "state"))
     assert weights_hash(tmp_path / "out") == weights_hash(tmp_path / "whole")
     assert again.equals(curve)
 
 
 @pytest.mark.slow
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
-    examples: pl.DataFrame, untrained: Path, whole: tuple[str, Any], tmp_path: Path
+    examples: list[Example], untrained: Path, whole: tuple[str, Any], tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
     with pytest.raises(Killed):
-        train_policy(examples, untrained, POLICY, tmp_path / "out", dies_at(35, state))
+        train_policy(examples, untrained, POLICY, None, tmp_path / "out", dies_at(35, state))
     damaged = state / "checkpoint-30" / "optimizer.pt"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"~")
     told: list[int] = []
     last = replace(ATTEMPT, state=state, progress=lambda done, total: told.append(done))
-    curve = train_policy(examples, untrained, POLICY, tmp_path / "out", last)
+    curve, _ = train_policy(examples, untrained, POLICY, None, tmp_path / "out", last)
     assert told[0] == 21
     assert (weights_hash(tmp_path / "out"), curve.rows()) == whole
 
 
 @pytest.mark.slow
 def test_a_process_killed_in_the_midst_of_training_loses_its_steps_since_the_checkpoint_alone(
-    examples: pl.DataFrame, untrained: Path, whole: tuple[str, Any], tmp_path: Path
+    examples: list[Example], untrained: Path, whole: tuple[str, Any], tmp_path: Path
 ) -> None:
-    examples.write_parquet(tmp_path / "examples.parquet")
+    (tmp_path / "examples.pickle").write_bytes(pickle.dumps(examples))
     program = f"""
-import json, polars, torch
+import json, pickle, torch
 from pathlib import Path
 from dataclasses import replace
 from models.sft import train_policy
 from tests.models.test_resuming import ATTEMPT, POLICY
 torch.set_num_threads({torch.get_num_threads()})
 here, start = Path({str(tmp_path)!r}), Path({str(untrained)!r})
-examples = polars.read_parquet(here / "examples.parquet")
+examples = pickle.loads((here / "examples.pickle").read_bytes())
 attempt = replace(ATTEMPT, state=here / "state", every_s=0.0, progress=lambda done, total: print(done, flush=True))
-curve = train_policy(examples, start, POLICY, here / "out", attempt)
+curve, _ = train_policy(examples, start, POLICY, here / "out", attempt)
 (here / "curve.json").write_text(json.dumps(curve.rows()))
 """
     begun = [first_step_of(program, killed_at) for killed_at in (12, 27, 48, None)]

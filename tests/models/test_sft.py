@@ -3,12 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-import polars as pl
 import pytest
-from transformers import PreTrainedTokenizerFast
 
 from models.checkpoint import weights_hash
+from models.examples import Example
 from models.sft import encode, train_policy
+from models.weights import Weights
 from perseid.errors import UserError
 from perseid.formats import TOOLS
 from tests.models.conftest import ATTEMPT, SETTINGS
@@ -17,20 +17,21 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_same_examples_and_seed_give_the_same_weights(
-    examples: pl.DataFrame, untrained: Path, policy: Path, tmp_path: Path
+    examples: list[Example], untrained: Path, policy: Path, tmp_path: Path
 ) -> None:
-    train_policy(examples, untrained, SETTINGS, tmp_path / "again", ATTEMPT)
-    train_policy(examples, untrained, SETTINGS, tmp_path / "other", replace(ATTEMPT, seed=1))
+    train_policy(examples, untrained, SETTINGS, None, tmp_path / "again", ATTEMPT)
+    train_policy(examples, untrained, SETTINGS, None, tmp_path / "other", replace(ATTEMPT, seed=1))
     assert weights_hash(tmp_path / "again") == weights_hash(policy)
     assert weights_hash(tmp_path / "other") != weights_hash(policy)
 
 
 def test_the_loss_falls_and_every_optimiser_step_is_told(
-    examples: pl.DataFrame, untrained: Path, tmp_path: Path
+    examples: list[Example], untrained: Path, tmp_path: Path
 ) -> None:
     told: list[tuple[int, int]] = []
     attempt = replace(ATTEMPT, progress=lambda *step: told.append(step))
-    curve = train_policy(examples, untrained, SETTINGS, tmp_path, attempt)
+    curve, left_out = train_policy(examples, untrained, SETTINGS, None, tmp_path, attempt)
+    assert left_out == ()
     assert told == [(step, 80) for step in range(1, 81)]
     assert curve["step"].to_list() == list(range(10, 81, 10))
     assert curve["loss"][-1] < curve["loss"][0] / 2
@@ -38,20 +39,12 @@ def test_the_loss_falls_and_every_optimiser_step_is_told(
 
 
 def test_the_loss_looks_at_the_response_alone(policy: Path) -> None:
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(policy)
-    prompt, response = TOOLS.prompt("GCD of 4, 6").text, "# answer\nprint(a)<|end_of_answer|>"
-    row = encode(tokenizer, prompt, response)
+    renderer = Weights.of(policy).renderer()
+    example = Example(TOOLS.prompt("GCD of 4, 6"), ("a = 1<|end_of_step|>", "# answer\nprint(a)<|end_of_answer|>"))
+    row = encode(renderer, example)
     learnt = [label for label in row["labels"] if label != -100]
-    assert tokenizer.decode(row["input_ids"]) == prompt + response
-    assert tokenizer.decode(learnt) == response
-
-
-def test_the_tokens_of_a_prefix_do_not_depend_on_what_follows(policy: Path) -> None:
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(policy)
-    step = "# read the numbers\na = numbers(q)<|end_of_step|>"
-    prompt = TOOLS.prompt("GCD of 4, 6").text
-    whole = tokenizer(TOOLS.prompt("GCD of 4, 6", (step,)).text)["input_ids"]
-    assert whole == tokenizer(prompt)["input_ids"] + tokenizer(step)["input_ids"]
+    assert renderer.decode(row["input_ids"]) == example.prompt.text + "".join(example.steps)
+    assert renderer.decode(learnt) == "".join(example.steps)
 
 
 def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:

@@ -3,18 +3,19 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import polars as pl
 import pytest
 from safetensors.torch import load_file
 
 from models.bases.tiny_llama import bootstrap
 from models.checkpoint import weights_hash
-from models.ppm import PpmScorer, train_ppm
+from models.examples import Example
+from models.ppm import train_ppm
+from models.scorer import PpmScorer
 from models.sft import train_policy
 from models.training import warm_up
 from perseid.checkpoints import TinyLlama
+from perseid.engine import Prompt
 from perseid.errors import UserError
 from perseid.experiment import PolicyTraining, PpmTraining, Transformers
 from perseid.formats.tools import MARKS
@@ -41,9 +42,9 @@ def changed(start: Path, end: Path) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 32, 33])
 def test_few_pairs_train_the_body_and_the_head_of_the_ppm(policy: Path, tmp_path: Path, count: int) -> None:
-    known = pairs(range(10, 10 + count), "train")
-    curve = train_ppm(known, policy, PpmTraining(), tmp_path / "a", PPM)
-    train_ppm(known, policy, PpmTraining(learning_rate=2e-3), tmp_path / "b", PPM)
+    known = pairs(range(10, 10 + count))
+    curve, _ = train_ppm(known, policy, PpmTraining(), None, tmp_path / "a", PPM)
+    train_ppm(known, policy, PpmTraining(learning_rate=2e-3), None, tmp_path / "b", PPM)
     assert changed(policy, tmp_path / "a") == {"model", "score"}
     assert changed(tmp_path / "a", tmp_path / "b") == {"model", "score"}
     assert curve["step"].to_list() == [-(-count // 32)]
@@ -52,16 +53,16 @@ def test_few_pairs_train_the_body_and_the_head_of_the_ppm(policy: Path, tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 2, 4])
 def test_a_policy_trained_for_a_step_or_two_is_another(
-    examples: pl.DataFrame, untrained: Path, tmp_path: Path, steps: int
+    examples: list[Example], untrained: Path, tmp_path: Path, steps: int
 ) -> None:
-    curve = train_policy(examples, untrained, PolicyTraining(steps=steps, batch=4), tmp_path, ATTEMPT)
+    curve, _ = train_policy(examples, untrained, PolicyTraining(steps=steps, batch=4), None, tmp_path, ATTEMPT)
     assert changed(untrained, tmp_path) == {"model"}
     assert curve["step"].to_list() == [steps]
 
 
 @pytest.mark.slow
 def test_without_pairs_the_ppm_is_marked_untrained_and_nobody_is_scored_by_it(policy: Path, tmp_path: Path) -> None:
-    assert train_ppm(pairs(range(0), "train"), policy, PpmTraining(), tmp_path, PPM).is_empty()
+    assert train_ppm(pairs(range(0)), policy, PpmTraining(), None, tmp_path, PPM).is_empty()
     assert json.loads((tmp_path / "config.json").read_text())["ppm_untrained"] is True
     with pytest.raises(UserError, match="ppm: expected a PPM that was trained; there were no pairs for this one"):
         PpmScorer(tmp_path, Transformers())
@@ -71,12 +72,12 @@ def test_without_pairs_the_ppm_is_marked_untrained_and_nobody_is_scored_by_it(po
 @pytest.mark.parametrize("rate", [1e30, 1e38, 1e300, float("inf"), float("nan")])
 @pytest.mark.parametrize("steps", [1, 20])
 def test_a_policy_that_diverges_is_an_error_of_its_learning_rate_and_leaves_nothing(
-    examples: pl.DataFrame, untrained: Path, tmp_path: Path, rate: float, steps: int
+    examples: list[Example], untrained: Path, tmp_path: Path, rate: float, steps: int
 ) -> None:
     settings = PolicyTraining(batch=4).model_copy(update={"learning_rate": rate, "steps": steps})
     attempt = replace(ATTEMPT, state=tmp_path / "state", every_s=0.0)
     with pytest.raises(UserError) as found:
-        train_policy(examples, untrained, settings, tmp_path / "out", attempt)
+        train_policy(examples, untrained, settings, None, tmp_path / "out", attempt)
     assert (found.value.where, found.value.key) == ("x/round_01/policy", "training.policy.learning_rate")
     assert "\n" not in str(found.value)
     assert f"{rate:g}" in str(found.value)
@@ -84,12 +85,12 @@ def test_a_policy_that_diverges_is_an_error_of_its_learning_rate_and_leaves_noth
 
 
 @pytest.mark.slow
-def test_the_step_that_is_not_finite_is_named(examples: pl.DataFrame, untrained: Path, tmp_path: Path) -> None:
+def test_the_step_that_is_not_finite_is_named(examples: list[Example], untrained: Path, tmp_path: Path) -> None:
     settings = PolicyTraining(batch=4, steps=20, learning_rate=1e30)
     told: list[int] = []
     attempt = replace(ATTEMPT, progress=lambda done, total: told.append(done))
     with pytest.raises(UserError, match=r"at optimiser step 3 of 20 the (loss|norm of the gradient) is (nan|inf)"):
-        train_policy(examples, untrained, settings, tmp_path, attempt)
+        train_policy(examples, untrained, settings, None, tmp_path, attempt)
     assert told == [1, 2]
 
 
@@ -97,20 +98,20 @@ def test_the_step_that_is_not_finite_is_named(examples: pl.DataFrame, untrained:
 @pytest.mark.parametrize("count", [1, 40, 200])
 def test_a_ppm_that_diverges_is_an_error_of_its_own_learning_rate(policy: Path, tmp_path: Path, count: int) -> None:
     with pytest.raises(UserError, match=r"x/round_01/ppm: training\.ppm\.learning_rate: .* found 1e\+30"):
-        train_ppm(pairs(range(10, 10 + count), "train"), policy, PpmTraining(learning_rate=1e30), tmp_path, PPM)
+        train_ppm(pairs(range(10, 10 + count)), policy, PpmTraining(learning_rate=1e30), None, tmp_path, PPM)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
 def test_a_training_that_moves_nothing_is_an_error_that_says_what_stood_still(
-    examples: pl.DataFrame, untrained: Path, policy: Path, tmp_path: Path
+    examples: list[Example], untrained: Path, policy: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=r"found 1e-30: after 3 steps those of model are as they were"):
         train_policy(
             examples, untrained, PolicyTraining(steps=3, batch=4, learning_rate=1e-30), tmp_path / "p", ATTEMPT
         )
     with pytest.raises(UserError, match=r"found 1e-30: after 1 steps those of model, score are as they were"):
-        train_ppm(pairs(range(10, 14), "train"), policy, PpmTraining(learning_rate=1e-30), tmp_path / "q", PPM)
+        train_ppm(pairs(range(10, 14)), policy, PpmTraining(learning_rate=1e-30), None, tmp_path / "q", PPM)
     assert list(tmp_path.rglob("*.safetensors")) == []
 
 
@@ -118,11 +119,11 @@ def test_a_training_that_moves_nothing_is_an_error_that_says_what_stood_still(
 def test_a_head_that_moves_alone_is_not_enough(policy: Path, tmp_path: Path) -> None:
     """At this rate the head moves, of weights near 1e-6; those of the body are too large for it."""
     with pytest.raises(UserError, match="those of model are as they were"):
-        train_ppm(pairs(range(10, 14), "train"), policy, PpmTraining(learning_rate=1e-11), tmp_path, PPM)
+        train_ppm(pairs(range(10, 14)), policy, PpmTraining(learning_rate=1e-11), None, tmp_path, PPM)
 
 
-def example(prompt: str, response: str, weight: float = 1.0) -> dict[str, Any]:
-    return {"prompt": prompt, "response": response, "weight": weight}
+def example(prompt: str, response: str, weight: float = 1.0) -> Example:
+    return Example(Prompt.of(prompt), (response,), weight)
 
 
 @pytest.mark.slow
@@ -130,14 +131,14 @@ def example(prompt: str, response: str, weight: float = 1.0) -> dict[str, Any]:
     ("rows", "key", "told"),
     [
         (
-            [example("7" * 200, "1"), example("7", "1")],
+            [example("7" * 200, "1"), example("7" * 140, "1")],
             "models.policy.context",
-            "at least 201: 1 of 2 examples are longer",
+            "at least 141: all 2 examples are longer than 128 tokens, and none is cut",
         ),
         (
             [example("7", "1" * 300)] * 3,
             "models.policy.context",
-            "at least 301: 3 of 3 examples are longer than the context",
+            "at least 301: all 3 examples are longer than 128 tokens",
         ),
         ([example("7", ""), example("7", "1")], "training.policy", "a response in every example, 1 of 2 have nothing"),
         ([example("", "1")], "training.policy", "a response in every example, 1 of 1 have nothing to learn"),
@@ -146,11 +147,10 @@ def example(prompt: str, response: str, weight: float = 1.0) -> dict[str, Any]:
     ],
 )
 def test_examples_that_cannot_be_learnt_are_refused_before_training(
-    untrained: Path, tmp_path: Path, rows: list[dict[str, Any]], key: str, told: str
+    untrained: Path, tmp_path: Path, rows: list[Example], key: str, told: str
 ) -> None:
-    schema = {"prompt": pl.String, "response": pl.String, "weight": pl.Float64}
     with pytest.raises(UserError) as found:
-        train_policy(pl.DataFrame(rows, schema=schema), untrained, PolicyTraining(), tmp_path, ATTEMPT)
+        train_policy(rows, untrained, PolicyTraining(), None, tmp_path, ATTEMPT)
     assert (found.value.where, found.value.key) == ("x/round_01/policy", key)
     assert told in str(found.value)
     assert list(tmp_path.iterdir()) == []
@@ -158,9 +158,9 @@ def test_examples_that_cannot_be_learnt_are_refused_before_training(
 
 @pytest.mark.slow
 def test_a_pair_longer_than_the_context_is_refused_whichever_side_it_is(policy: Path, tmp_path: Path) -> None:
-    known = pairs(range(10, 14), "train").with_columns(pl.lit("7" * 200).alias("rejected"))
-    with pytest.raises(UserError, match=r"ppm: base\.context: expected at least \d+: 4 of 4 examples are longer"):
-        train_ppm(known, policy, PpmTraining(), tmp_path, PPM)
+    known = [pair._replace(rejected=("7" * 200,)) for pair in pairs(range(10, 14))]
+    with pytest.raises(UserError, match=r"ppm: models\.policy\.context: expected at least \d+: all 4 examples"):
+        train_ppm(known, policy, PpmTraining(), None, tmp_path, PPM)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_pair_longer_than_the_context_is_refused_whichever_side_it_is(policy: 
     ],
 )
 def test_sizes_of_which_no_model_can_be_made_are_one_line(
-    examples: pl.DataFrame, tmp_path: Path, sizes: dict[str, int], key: str
+    examples: list[Example], tmp_path: Path, sizes: dict[str, int], key: str
 ) -> None:
     base = TinyLlama().model_copy(update=sizes)
     with pytest.raises(UserError) as found:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from models.engines.transformers import TransformersEngine, _nucleus, _uniform
+from models.engines.drawing import nucleus, uniform
+from models.engines.transformers import TransformersEngine
 from perseid.engine import Completion, Generate, Prompt, Sampling
 from perseid.experiment import Transformers
 from perseid.formats import TOOLS
@@ -74,11 +75,6 @@ def test_a_completion_ends_at_its_stop_string_or_its_limit(trained: Transformers
     assert (cut.stop, cut.num_tokens) == ("", 2)
 
 
-def test_a_stop_string_that_is_no_token_is_refused(engine: TransformersEngine) -> None:
-    with pytest.raises(ValueError, match="every stop string must be a token"):
-        engine.generate_now([Generate(Prompt.of(prompts()[0]), 0, Sampling(stop=("\n\n",)))])
-
-
 def test_a_prompt_that_fills_the_context_is_refused(engine: TransformersEngine) -> None:
     """It alone: its neighbours in the call are answered as without it."""
     asked = [Generate(Prompt.of(prompts()[0]), 0, STEP), Generate(Prompt.of(prompts()[1]), 1, STEP)]
@@ -88,12 +84,12 @@ def test_a_prompt_that_fills_the_context_is_refused(engine: TransformersEngine) 
 
 
 def test_hashed_uniform_numbers_are_uniform_and_differ_by_position() -> None:
-    drawn = _uniform(range(20_000), 3)
+    drawn = uniform(range(20_000), 3)
     assert abs(drawn.mean() - 0.5) < 0.01
     assert 0.0 <= drawn.min() < drawn.max() < 1.0
-    assert (drawn != _uniform(range(20_000), 4)).all()
+    assert (drawn != uniform(range(20_000), 4)).all()
 
 
 def test_the_nucleus_is_the_smallest_set_that_reaches_top_p() -> None:
-    kept = _nucleus(torch.tensor([[0.5, 0.1, 0.3, 0.1]]), torch.tensor([0.7]))
+    kept = nucleus(torch.tensor([[0.5, 0.1, 0.3, 0.1]]), torch.tensor([0.7]))
     assert kept.tolist() == [[0.5, 0.0, pytest.approx(0.3), 0.0]]

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from models.bases.tiny_llama import bootstrap
 from models.engines import guard, opened
 from models.engines.vllm import MARK, VllmEngine
+from models.examples import Example
 from models.sft import train_policy
 from perseid.checkpoints import TinyLlama
 from perseid.engine import Completion, EngineFailure, Generate, Prompt, Sampling
@@ -28,8 +28,8 @@ from perseid.formats import TOOLS
 from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP, MARKS
 from perseid.graders import Judge
 from perseid.methods.rstar_math import METHOD
+from perseid.problems import toolbox_source
 from perseid.problems.problem import Gold, Problem
-from perseid.problems.sources.tools.versions import toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
 from perseid.search import Services, Tree, run_searches
 from perseid.search.journal import FRAME
@@ -46,11 +46,11 @@ LONG = Sampling(temperature=1.0, max_tokens=100)
 
 
 @pytest.fixture(scope="module")
-def folder(examples: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(examples: list[Example], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Heads of 32, the smallest that vLLM computes on a CPU, and a context of five of its blocks."""
     before, after = tmp_path_factory.mktemp("before"), tmp_path_factory.mktemp("after")
     bootstrap(examples, TinyLlama(hidden_size=64, heads=2, vocab_size=400, context=160), MARKS, before, ATTEMPT)
-    train_policy(examples, before, PolicyTraining(steps=60, batch=16, learning_rate=5e-3), after, ATTEMPT)
+    train_policy(examples, before, PolicyTraining(steps=60, batch=16, learning_rate=5e-3), None, after, ATTEMPT)
     return after
 
 
@@ -199,7 +199,7 @@ class TestVllm:
 
     def test_searches_end_in_trees(self, engine: VllmEngine) -> None:
         questions = [f"GCD of {6 * i}, {4 * i}" for i in range(1, 9)]
-        problems = [Problem(f"p{i}", "tools", "number", q) for i, q in enumerate(questions)]
+        problems = [Problem(f"p{i}", "pool", 1, "gcd", "", "", "seen", q) for i, q in enumerate(questions)]
         settings = Search(candidates=4, rollouts=3, max_depth=4)
         with Sandbox(workers=1) as sandbox:
             trees = run_searches(problems, METHOD, settings, 0, Services(engine, None, AsyncSandbox(sandbox), None))
@@ -272,10 +272,10 @@ with VllmEngine(Path({folder!r}), SETTINGS) as engine:
 
 def searched(engine: object, journals: Path) -> list[Tree]:
     """A search of twelve problems, four samples an expansion."""
-    asked = [Problem(f"p{n:02}", "tools", "text", f"GCD of {n + 4}, {3 * n + 6}") for n in range(12)]
+    asked = [Problem(f"p{n:02}", "pool", 1, "gcd", "", "w", "seen", f"GCD of {n + 4}, {3 * n + 6}") for n in range(12)]
     settings = Search(candidates=4, rollouts=6, rollouts_unsolved=8, max_depth=4, max_step_tokens=16, temperature=1.3)
     with Sandbox(prelude=toolbox_source()) as sandbox:
-        judge = Judge(asked, [Gold(problem.problem_id, "none") for problem in asked])
+        judge = Judge(asked, [Gold(problem.problem_id, "none", "text") for problem in asked])
         services = Services(engine, None, AsyncSandbox(sandbox), judge)  # type: ignore[arg-type]
         return run_searches(asked, METHOD, settings, 0, services, journals)
 

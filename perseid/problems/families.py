@@ -13,7 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-Entry = dict[str, Any]  # one reasoning-gym entry: question, answer, metadata
+from perseid.problems.problem import AnswerKind
+
+Item = dict[str, Any]  # one reasoning-gym entry: question, answer, metadata
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,14 @@ class Family:
     name: str
     generator: str
     config: dict[str, Any]
-    slot: Callable[[Entry], str]
+    slot: Callable[[Item], str]
     wordings: tuple[str, ...]
     solution: tuple[str, ...]
-    kind: str  # what the question asks for: a value, or a value or word in one form
+    kind: AnswerKind  # what the question asks for: a value, or a value or word in one form
     integer: bool = False  # the answer is a whole number >= 0, so that compositions apply
     least: int = 2  # smallest answer kept, of integer families
     reach: int = 10**9  # about the largest answer
-    keep: Callable[[Entry], bool] = lambda item: True
+    keep: Callable[[Item], bool] = lambda item: True
 
 
 @dataclass(frozen=True)
@@ -40,46 +42,46 @@ class Composition:
     name: str
     wording: str
     solution: tuple[str, ...]
-    kind: str
+    kind: AnswerKind
     answer: Callable[[int], str]
     least: int = 31  # smallest and
     limit: int = 10**9  # largest inner answer it is asked of
 
 
-def _after_colon(item: Entry) -> str:
+def _after_colon(item: Item) -> str:
     return str(item["question"]).strip().rsplit(": ", 1)[1].split(". Give")[0]
 
 
-def _numbers(item: Entry) -> str:
+def _numbers(item: Item) -> str:
     return ", ".join(str(n) for n in item["metadata"]["numbers"])
 
 
-def _animals(item: Entry) -> str:
+def _animals(item: Item) -> str:
     return str(item["question"]).strip().split("if you have ")[1].rstrip("?")
 
 
-def _primes(item: Entry) -> str:
+def _primes(item: Item) -> str:
     return f"{item['metadata']['start']} and {item['metadata']['end']}"
 
 
-def _date(item: Entry) -> str:
+def _date(item: Item) -> str:
     day = datetime.date.fromisoformat(item["metadata"]["target_date"])
     return f"{day:%B} {day.day}, {day.year}"
 
 
-def _times(item: Entry) -> str:
+def _times(item: Item) -> str:
     return " and ".join(item["metadata"][key].split(" ")[1][:8] for key in ("start_time", "end_time"))
 
 
-def _angles(item: Entry) -> str:
+def _angles(item: Item) -> str:
     return ", ".join(f"{float(angle):.1f}" for angle in item["metadata"]["known_angles"])
 
 
-def _words(item: Entry) -> str:
+def _words(item: Item) -> str:
     return ", ".join(item["metadata"]["original_words"])
 
 
-def _sorted(direction: str) -> Callable[[Entry], bool]:
+def _sorted(direction: str) -> Callable[[Item], bool]:
     return lambda item: item["metadata"]["direction"] == direction
 
 
@@ -388,9 +390,9 @@ COMPOSITIONS = {
 }
 
 
-def _product(item: Entry) -> int:
+def _product(item: Item) -> int:
     return math.prod(item["metadata"]["numbers"])
 
 
-def _lcm(item: Entry) -> int:
+def _lcm(item: Item) -> int:
     return math.lcm(*(int(factor) for factor in item["metadata"]["expression"].split(" * ")))
