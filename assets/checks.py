@@ -13,12 +13,13 @@ import polars as pl
 from assets.factory import asset_key, table_markdown
 from assets.freshness import units_of
 from assets.graph import Node, unroll
-from assets.problems import shared_questions, unkept_promises
+from assets.problems import KNOWN, shared_questions, unkept_promises
 from perseid import tables
 from perseid.artifacts import Manifest, Store
 from perseid.errors import UserError
 from perseid.evaluation.measure import unsound
 from perseid.experiment import Experiment
+from perseid.problems.facets import sizes
 
 UNSOUND_LIMIT = 0.03  # share of verified programs that may be wrong on fresh instances
 SHOWN_FAILURES = 50
@@ -28,7 +29,7 @@ def checks_of(experiment: Experiment) -> Iterator[dg.AssetChecksDefinition]:
     for node in unroll(experiment).values():
         yield tables_check(node)
         if node.does in ("problems", "pool"):
-            yield disjoint_check(node)
+            yield disjoint_check(experiment, node)
         if node.does == "evaluation" and node.roles.get("verified"):
             yield soundness_check(node)
 
@@ -74,20 +75,22 @@ def table_failures(manifest: Manifest, store: Store) -> list[tuple[str, ...]]:
     return []
 
 
-def disjoint_check(node: Node) -> dg.AssetChecksDefinition:
+def disjoint_check(experiment: Experiment, node: Node) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=asset_key(node.key),
         name="held_out_is_held_out",
         blocking=True,
-        description="No question stands in two splits; new wordings and compositions stand in the held-out set alone.",
+        description="No held-out question stands in another split, and each source keeps what it promises of them.",
     )
     def check(store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
-        problems = pl.concat([store.read(key, "problems") for key in [*node.inputs, node.key]])
+        known = [*node.inputs, node.key]  # of a pool: the problems, and the pools before it
+        tables = {name: pl.concat([store.read(key, name) for key in known]).unique() for name in KNOWN}
         [first] = node.roles.get("problems", (node.key,))
-        shown = store.read(first, "demonstrations")
-        shared, broken = shared_questions(problems, shown), unkept_promises(problems)
+        shared = shared_questions(tables, store.read(first, "demonstrations"))
+        broken = unkept_promises(tables, experiment.problems, experiment.seed, experiment.root)
+        held_out = tables["pools"].filter(pl.col("split") == "held_out")
+        parts = sizes(tables["facets"].join(held_out, on="problem_id", how="semi"))
         cases = pl.concat([shared, broken], how="diagonal")
-        parts = problems.filter(pl.col("split") == "held_out").group_by("part").len("problems").sort("part")
         return result(cases, {"held-out problems": dg.MetadataValue.md(table_markdown(parts))})
 
     return check
@@ -99,7 +102,7 @@ def soundness_check(node: Node) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=asset_key(node.key),
         name="verified_is_right",
-        description=f"Under {UNSOUND_LIMIT:.0%} of the verified programs fail on fresh instances of their families.",
+        description=f"Under {UNSOUND_LIMIT:.0%} of the verified programs fail on fresh instances of their questions.",
     )
     def check(store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
         soundness = store.read(node.key, "soundness")

@@ -3,51 +3,63 @@
 The rounds before are inputs too: the round just before for the paired difference, all of them for the plot.
 """
 
+from collections.abc import Callable, Sequence
+
 import polars as pl
 
 from assets import plots
 from assets.gate import judged as after
 from assets.ppm import scorer_of
-from assets.problems import problems_of
+from assets.problems import every, facets_of, problems_of
 from assets.trajectories import judge_of
 from assets.work import Made, Work
 from perseid.evaluation import answers
 from perseid.evaluation.measure import Evidence, measure
+from perseid.problems import Gold, Problem
+from perseid.problems.facets import ALL
 from perseid.sandbox import AsyncSandbox
 
 __all__ = ["VERSION", "after", "make"]
 
-VERSION = 4  # a version is what was read: nothing of the search's settings, fresh instances from round 1 on
+VERSION = 5  # by every facet of the held-out set
 KINDS = {"pytorch"}
 SHOWN = ("greedy_pass@1", "greedy_delta_previous", "greedy_delta_control")
 
 
 def make(work: Work) -> Made:
-    e, problems = work.settings, asked(work)
-    with work.machines.sandbox() as sandbox:
+    e, problems, facets = work.settings, work.read("problems", "problems"), work.read("problems", "facets")
+    held_out = work.read("problems", "pools").filter(split="held_out")
+    with work.machines.sandbox(work.prelude) as sandbox:
         judge = judge_of(problems, work.read("problems", "gold"))
         by = answers.Examiner(work.method, e.evaluation, e.seed, AsyncSandbox(sandbox), judge)
-        given = answered(work, problems, by)
+        given = answered(work, problems.join(held_out, on="problem_id", how="semi"), by)
         sound = None
         if work.given("verified"):
             verified = work.read("verified", "verified")
-            sound = answers.soundness(verified, problems_of(problems), work.format, sandbox, e.evaluation, e.seed)
+            known = problems_of(every(work, "problems"))
+            sound = answers.soundness(verified, known, fresh_instances(work, known), work.format, sandbox)
             work.table("soundness", sound)
     evidence = Evidence(
         previous=previous(work),
         pair_scores=work.read("ppm", "pair_scores") if work.given("ppm") else None,
         soundness=sound,
     )
-    measured = measure(given, problems, e.evaluation, e.seed, evidence)
+    measured = measure(given, facets.join(held_out, on="problem_id", how="semi"), e.evaluation, e.seed, evidence)
     work.table("evaluations", given)
     work.table("metrics", measured)
     return summary(work, measured, int(given["tokens"].sum()))
 
 
-def asked(work: Work) -> pl.DataFrame:
-    """All problems that are known: the held-out set, and what rounds searched."""
-    known = [work.read(role, "problems") for role in ("problems", "asked") if work.given(role)]
-    return pl.concat(known)
+def fresh_instances(work: Work, known: Sequence[Problem]) -> Callable[[Problem], list[tuple[Problem, Gold]]]:
+    """New instances of a problem, none where its source cannot ask the same anew."""
+    able, facets, n = work.redraws, facets_of(every(work, "facets")), work.settings.evaluation.fresh_instances
+    questions = frozenset(problem.question for problem in known)
+
+    def fresh(problem: Problem) -> list[tuple[Problem, Gold]]:
+        source = able.get(problem.source)
+        return source.fresh(problem, facets.get(problem.problem_id, {}), n, questions) if source else []
+
+    return fresh
 
 
 def previous(work: Work) -> pl.DataFrame | None:
@@ -58,7 +70,7 @@ def previous(work: Work) -> pl.DataFrame | None:
 
 def answered(work: Work, problems: pl.DataFrame, by: answers.Examiner) -> pl.DataFrame:
     """Every way of answering, by the policy; greedily by the control."""
-    e, held_out = work.settings, problems_of(problems.filter(pl.col("split") == "held_out"))
+    e, held_out = work.settings, problems_of(problems)
     scorer = scorer_of(work, "ppm")
     with work.machines.engine(work.model("policy"), e.engine) as engine:
         found = [
@@ -73,7 +85,7 @@ def answered(work: Work, problems: pl.DataFrame, by: answers.Examiner) -> pl.Dat
 
 
 def summary(work: Work, measured: pl.DataFrame, tokens: int) -> Made:
-    whole = measured.filter(pl.col("part") == "all")
+    whole = measured.filter(pl.col("facet") == ALL)
     named = {(arm, metric): value for arm, metric, value in whole.select("arm", "metric", "value").iter_rows()}
     metrics = {metric if arm == "policy" else f"{arm}_{metric}": value for (arm, metric), value in named.items()}
     before = work.inputs_of("earlier") if work.given("earlier") else {}
@@ -83,8 +95,8 @@ def summary(work: Work, measured: pl.DataFrame, tokens: int) -> Made:
         metrics=metrics,
         pictures={"accuracy": accuracy(rounds)},
         tables={
-            "metrics": whole.drop("part"),
-            "by part": measured.filter((pl.col("part") != "all") & pl.col("metric").is_in(SHOWN)),
+            "metrics": whole.drop("facet", "part"),
+            "by facet": measured.filter((pl.col("facet") != ALL) & pl.col("metric").is_in(SHOWN)),
         },
         tokens=tokens,
     )
@@ -94,7 +106,7 @@ def accuracy(rounds: dict[int, pl.DataFrame]) -> bytes:
     """The plot of greedy pass@1 by round. The control starts from the same round 0."""
     points: dict[str, list[plots.Point]] = {"policy": [], "control": []}
     for number, measured in sorted(rounds.items()):
-        scores = measured.filter((pl.col("metric") == "greedy_pass@1") & (pl.col("part") == "all"))
+        scores = measured.filter((pl.col("metric") == "greedy_pass@1") & (pl.col("facet") == ALL))
         for arm, value, low, high in scores.select("arm", "value", "low", "high").iter_rows():
             points[arm].append(plots.Point(number, value, low, high))
     if points["control"]:

@@ -14,7 +14,7 @@ from perseid.experiment import Experiment
 from perseid.formats import TOOLS
 from perseid.graders import BUILT_IN
 from perseid.methods import method_named
-from perseid.problems import families_version, toolbox_version
+from perseid.problems import making
 from perseid.sandbox import sandbox
 from perseid.search import kernel
 
@@ -44,8 +44,9 @@ OWNERS: Final[Mapping[str, Callable[[Experiment], str]]] = {
     "kernel": lambda e: kernel.VERSION,
     "grader": graders_key,
     "sandbox": lambda e: sandbox.VERSION,
-    "toolbox": lambda e: toolbox_version(),
-    "families": lambda e: families_version(),
+    "prelude": lambda e: making.prelude_key(e.problems),
+    "sources": lambda e: making.key(e.problems, e.root),
+    "redraws": lambda e: making.redraws_key(e.problems, e.root),
 }
 
 

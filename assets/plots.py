@@ -70,11 +70,12 @@ def q_by_depth(nodes: pl.DataFrame) -> bytes:
     return _png(figure)
 
 
-def solved_by_family(solved: pl.DataFrame) -> bytes:
-    """`solved`: columns family, share in [0, 1]; a bar a family, the hardest at the bottom."""
-    ordered = solved.sort("share", "family")
-    figure, axes = _canvas("Problems solved by search", "solved, %", "", height_in=max(3.2, 0.24 * ordered.height))
-    axes.barh(ordered["family"].to_list(), (100 * ordered["share"]).to_list(), color=GREEN)
+def solved(facet: str, shares: pl.DataFrame) -> bytes:
+    """`shares`: columns value (of the facet), share in [0, 1]; a bar a value, the hardest at the bottom."""
+    ordered = shares.sort("share", "value")
+    height_in = max(3.2, 0.24 * ordered.height)
+    figure, axes = _canvas(f"Problems solved by search, by {facet}", "solved, %", "", height_in=height_in)
+    axes.barh(ordered["value"].to_list(), (100 * ordered["share"]).to_list(), color=GREEN)
     axes.set_xlim(0, 100)
     axes.tick_params(axis="y", labelsize=7)
     return _png(figure)

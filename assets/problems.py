@@ -1,47 +1,79 @@
-"""`problems`: what the teacher demonstrates, the held-out questions, and the answers apart from them.
+"""`problems`: the held-out set, what demonstrates, and the answers apart from them.
 
 The questions that rounds search are apart, a pool a round (`assets.pool`).
 """
 
-from dataclasses import asdict
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import polars as pl
 
 from assets.work import Made, Work
 from perseid.errors import UserError
 from perseid.formats import TOOLS
-from perseid.problems import Demonstration, Problem, ProblemSet, build
+from perseid.problems import Demonstration, Gold, Item, Problem
+from perseid.problems.facets import sizes, wide
+from perseid.problems.making import brought, promises
+from perseid.problems.settings import Problems
 from perseid.tables import frame
 
-VERSION = 3  # the pools went out of it
+VERSION = 4  # a problem is a question and the kind of its answer; what else is known of it are facets
+KNOWN = ("problems", "facets", "pools")  # the tables of what is asked, answers apart
 
 
 def make(work: Work) -> Made:
     e = work.settings
-    built = build(e.problems, e.seed)
-    problems, demonstrations = problem_frame(built), demonstration_frame(built.demonstrations)
-    refuse_overlaps(work, problems, demonstrations)
-    work.table("problems", problems)
-    work.table("gold", gold_frame(built))
-    work.table("demonstrations", demonstrations)
-    sizes = problems.group_by("split", "part").len("problems").sort("split", "part")
-    kinds = demonstrations.group_by("kind").len("examples").sort("kind")
-    return Made(metrics={"problems": problems.height}, tables={"problems": sizes, "demonstrations": kinds})
+    found = brought(e.problems, e.seed, work.root)
+    tables = frames_of({"held_out": found.held_out, "demonstration": found.shown})
+    tables["demonstrations"] = demonstration_frame(found.demonstrations)
+    refuse_overlaps(work, tables, tables["demonstrations"])
+    for name, table in tables.items():
+        work.table(name, table)
+    splits = tables["pools"].group_by("split").len("problems").sort("split")
+    kinds = tables["demonstrations"].group_by("kind").len("examples").sort("kind")
+    shown = {"problems": splits, "facets": sizes(tables["facets"]), "demonstrations": kinds}
+    return Made(metrics={"problems": tables["problems"].height}, tables=shown)
 
 
-def problem_frame(built: ProblemSet) -> pl.DataFrame:
-    return pl.DataFrame([asdict(problem) for problem in built.problems]).sort("problem_id")
+def frames_of(placed: Mapping[str, Sequence[Item]], round: int = 0) -> dict[str, pl.DataFrame]:
+    """The tables problems, gold, facets and pools of items, by split."""
+    items = [item for split in placed.values() for item in split]
+    rows = [(p.problem_id, p.source, p.kind, p.question) for p in (item.problem for item in items)]
+    gold = [(item.gold.problem_id, json.dumps(item.gold.answer, ensure_ascii=False)) for item in items]
+    facets = [(item.problem.problem_id, *facet) for item in items for facet in item.facets.items()]
+    pools = [(round, split, item.problem.problem_id) for split, those in placed.items() for item in those]
+    return {
+        "problems": frame("problems", rows),
+        "gold": frame("gold", gold),
+        "facets": frame("facets", facets),
+        "pools": frame("pools", pools),
+    }
 
 
-def gold_frame(built: ProblemSet) -> pl.DataFrame:
-    return pl.DataFrame([asdict(gold) for gold in built.gold]).sort("problem_id")
+def every(work: Work, table: str) -> pl.DataFrame:
+    """The rows of a table of what is held out and of what rounds searched so far, equal ones once."""
+    known = [work.read(role, table) for role in ("problems", "asked") if work.given(role)]
+    return pl.concat(known).unique(maintain_order=True)
 
 
 def problems_of(frame: pl.DataFrame) -> list[Problem]:
     return [Problem(**row) for row in frame.iter_rows(named=True)]
 
 
-def demonstration_frame(demonstrations: list[Demonstration]) -> pl.DataFrame:
+def gold_of(frame: pl.DataFrame) -> list[Gold]:
+    return [Gold(problem_id, json.loads(answer)) for problem_id, answer in frame.select("problem_id", "answer").rows()]
+
+
+def facets_of(frame: pl.DataFrame) -> dict[str, dict[str, str]]:
+    """By problem, its facets."""
+    found: dict[str, dict[str, str]] = {}
+    for problem_id, name, value in frame.select("problem_id", "name", "value").iter_rows():
+        found.setdefault(problem_id, {})[name] = value
+    return found
+
+
+def demonstration_frame(demonstrations: Sequence[Demonstration]) -> pl.DataFrame:
     rows = [
         (shown.example_id, shown.kind, shown.problem_id, shown.question, TOOLS.write(shown.steps))
         for shown in demonstrations
@@ -49,31 +81,44 @@ def demonstration_frame(demonstrations: list[Demonstration]) -> pl.DataFrame:
     return frame("demonstrations", rows)
 
 
-def refuse_overlaps(work: Work, problems: pl.DataFrame, demonstrations: pl.DataFrame) -> None:
-    """Raises `UserError` when a question stands in two places; `problems` are all that are known so far."""
-    if overlaps := shared_questions(problems, demonstrations).height:
-        raise UserError(work.key, "problems", f"expected disjoint splits, found {overlaps} questions in two of them")
+def refuse_overlaps(work: Work, tables: Mapping[str, pl.DataFrame], demonstrations: pl.DataFrame) -> None:
+    """Raises `UserError` when a held-out question stands elsewhere too, or a source does not keep what it promises.
 
-
-def shared_questions(problems: pl.DataFrame, demonstrations: pl.DataFrame) -> pl.DataFrame:
-    """Questions that stand in more than one of: what is demonstrated, each round's pool, the held-out set.
-
-    Columns question, splits. Whether a held-out part keeps its promise (a wording or a composition that stands in
-    neither of the others) is `unkept_promises`.
+    tables: problems, facets and pools, all that are known so far.
     """
-    shown = demonstrations.select("question", split=pl.lit("demonstration"))
+    if overlaps := shared_questions(tables, demonstrations).height:
+        expected = f"expected held-out questions in no other split, found {overlaps} that are"
+        raise UserError(work.key, "problems", expected)
+    e = work.settings
+    if broken := unkept_promises(tables, e.problems, e.seed, work.root).height:
+        raise UserError(work.key, "problems", f"expected what the source promises, found {broken} that break it")
+
+
+def shared_questions(tables: Mapping[str, pl.DataFrame], demonstrations: pl.DataFrame) -> pl.DataFrame:
+    """Questions of the held-out set that stand elsewhere too: demonstrated, or in a round's pool.
+
+    Columns question, splits. White space does not part two questions.
+    """
     pool = pl.format("pool of round {}", "round")
-    placed = problems.select("question", split=pl.when(split="pool").then(pool).otherwise("split"))
-    asked = pl.concat([placed, shown]).unique()
-    splits = asked.group_by("question").agg(pl.col("split").sort().str.join(", ").alias("splits"), pl.len())
-    return splits.filter(pl.col("len") > 1).select("question", "splits").sort("question")
+    placed = placed_problems(tables).select("question", split=pl.when(split="pool").then(pool).otherwise("split"))
+    shown = demonstrations.select("question", split=pl.lit("demonstration"))
+    words = pl.col("question").str.strip_chars().str.replace_all(r"\s+", " ")
+    asked = pl.concat([placed, shown]).with_columns(question=words).unique()
+    splits = asked.group_by("question").agg(pl.col("split").sort())
+    shared = (pl.col("split").list.len() > 1) & pl.col("split").list.contains("held_out")
+    return splits.filter(shared).select("question", splits=pl.col("split").list.join(", ")).sort("question")
 
 
-def unkept_promises(problems: pl.DataFrame) -> pl.DataFrame:
-    """Held-out problems of a new wording (or composition) whose wording (or composition) training sees as well."""
-    trained = problems.filter(pl.col("split") != "held_out")
+def placed_problems(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """A row a place where a problem stands: round, split, and its columns."""
+    return tables["pools"].join(tables["problems"].unique("problem_id"), on="problem_id")
+
+
+def unkept_promises(tables: Mapping[str, pl.DataFrame], problems: Problems, seed: int, root: Path) -> pl.DataFrame:
+    """Problems that break what their source promises of the splits."""
+    placed = placed_problems(tables).join(wide(tables["facets"].unique()), on="problem_id", how="left")
     broken = [
-        problems.filter((pl.col("split") == "held_out") & (pl.col("part") == part)).join(trained, on=keys, how="semi")
-        for part, keys in (("new_wording", ["family", "wording"]), ("new_composition", ["family", "composition"]))
+        source.broken(placed.filter(pl.col("source") == name))
+        for name, source in promises(problems, seed, root).items()
     ]
-    return pl.concat(broken).select("problem_id", "family", "composition", "wording", "part").sort("problem_id")
+    return pl.concat([placed.select("problem_id").clear(), *broken], how="diagonal")

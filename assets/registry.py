@@ -19,6 +19,7 @@ from perseid.artifacts import Manifest, Store
 from perseid.errors import UserError
 from perseid.experiment import Experiment
 from perseid.gate import Holder
+from perseid.problems.facets import ALL
 
 
 def is_registered(node: Node) -> bool:
@@ -111,7 +112,7 @@ def round_metrics(store: Store, graph: Graph, round_key: str) -> dict[str, float
 
 def headline(metrics: pl.DataFrame) -> Mapping[str, float]:
     """The policy's metrics by their names, those of another arm with the arm's before it."""
-    whole = metrics.filter(pl.col("part") == "all").select("arm", "metric", "value")
+    whole = metrics.filter(pl.col("facet") == ALL).select("arm", "metric", "value")
     return {metric if arm == "policy" else f"{arm}_{metric}": value for arm, metric, value in whole.iter_rows()}
 
 

@@ -11,10 +11,11 @@ from assets import plots
 from assets.journals import forgotten as after
 from assets.journals import journals_of
 from assets.ppm import scorer_of
-from assets.problems import problems_of
+from assets.problems import gold_of, problems_of
 from assets.work import Made, Report, Work
 from perseid.graders import Judge
-from perseid.problems import Gold, Problem
+from perseid.problems import Problem
+from perseid.problems.facets import MANY, groups
 from perseid.sandbox import AsyncSandbox
 from perseid.search import Services, Update, drive
 from perseid.search.rows import Rows
@@ -28,7 +29,8 @@ def make(work: Work) -> Made:
     e, problems = work.settings, work.read("pool", "problems")
     search, pool = e.search, pool_of(problems, int(work.shard or 0), e.shards)
     scorer = scorer_of(work, "guide")
-    with work.machines.engine(work.model("policy"), e.engine) as engine, work.machines.sandbox() as sandbox:
+    policy = work.model("policy")
+    with work.machines.engine(policy, e.engine) as engine, work.machines.sandbox(work.prelude) as sandbox:
         judge = judge_of(problems, work.read("pool", "gold"))
         runner, live = AsyncSandbox(sandbox), e.engine.live_trees
         services = Services(engine, scorer, runner, judge, live)
@@ -38,7 +40,7 @@ def make(work: Work) -> Made:
     found = rows.tables()
     for name, frame in found.items():
         work.table(name, frame)
-    return summary(found, problems, counts.last)
+    return summary(found, work.read("pool", "facets"), counts.last)
 
 
 def pool_of(problems: pl.DataFrame, shard: int, shards: int) -> list[Problem]:
@@ -46,7 +48,7 @@ def pool_of(problems: pl.DataFrame, shard: int, shards: int) -> list[Problem]:
 
 
 def judge_of(problems: pl.DataFrame, gold: pl.DataFrame) -> Judge:
-    return Judge(problems_of(problems), (Gold(**row) for row in gold.iter_rows(named=True)))
+    return Judge(problems_of(problems), gold_of(gold))
 
 
 @dataclass
@@ -61,9 +63,9 @@ class Counts:
         self.work.reporter(Report(self.work.key, update.done, update.total, "problems", update.solved, update.tokens))
 
 
-def summary(found: dict[str, pl.DataFrame], problems: pl.DataFrame, counts: Update) -> Made:
-    searches = found["searches"].join(problems.select("problem_id", "family"), on="problem_id")
-    families = searches.group_by("family").agg(pl.col("solved").mean().alias("share"), pl.len().alias("problems"))
+def summary(found: dict[str, pl.DataFrame], facets: pl.DataFrame, counts: Update) -> Made:
+    searches = found["searches"]
+    solved = solved_by(searches, facets)
     tokens = int(searches["tokens"].sum())
     return Made(
         metrics={
@@ -78,10 +80,22 @@ def summary(found: dict[str, pl.DataFrame], problems: pl.DataFrame, counts: Upda
             "executions": counts.executions,
             "executions reused": counts.reused,
         },
-        pictures={"solved_by_family": plots.solved_by_family(families), "q_by_depth": plots.q_by_depth(found["nodes"])},
+        pictures={
+            **{f"solved_by_{facet}": plots.solved(facet, shares) for facet, shares in solved.items()},
+            "q_by_depth": plots.q_by_depth(found["nodes"]),
+        },
         tables={
-            "solved by family": families.sort("share", "family"),
+            **{f"solved by {facet}": shares for facet, shares in solved.items()},
             "ended": searches.group_by("ended").agg(pl.len().alias("problems")).sort("ended"),
         },
         tokens=tokens,
     )
+
+
+def solved_by(searches: pl.DataFrame, facets: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """By facet that has some values: value, share of the problems solved, and how many they are; the hardest first."""
+    found = {}
+    for facet, rows in groups(facets.join(searches, on="problem_id"), MANY):
+        shares = rows.group_by("value").agg(pl.col("solved").mean().alias("share"), pl.len().alias("problems"))
+        found[facet] = shares.sort("share", "value")
+    return found

@@ -3,29 +3,26 @@
 Reads every shard and records which version of each: Dagster itself keeps one event of a partitioned input.
 """
 
-import polars as pl
-
 from assets.work import Made, Work
+from perseid.problems.facets import sizes
 from perseid.selection.verified import verify
 from perseid.tables import frame
 
 TREES = ("texts", "trajectories")
-VERSION = 2  # a version is what was read: the pool of its round, and no seed
+VERSION = 3  # what is known of a problem stands in its facets alone
 
 
 def make(work: Work) -> Made:
     problems, found = work.read("pool", "problems"), {name: work.read("trees", name) for name in TREES}
-    with work.machines.sandbox() as sandbox:
+    with work.machines.sandbox(work.prelude) as sandbox:
         kept, rejected = verify(found, problems, work.format, sandbox, work.settings.selection.top)
     versions = [(shard, manifest.version) for shard, manifest in work.shards("trees").items()]
     work.table("verified", kept)
     work.table("rejected", rejected)
     work.table("shards", frame("shards", versions))
-    by_family = kept.group_by("family").agg(
-        pl.len().alias("trajectories"), pl.col("problem_id").n_unique().alias("problems")
-    )
+    known = work.read("pool", "facets").join(kept.select("problem_id"), on="problem_id")
     reasons = rejected.group_by("reason").len("trajectories").sort("reason")
     return Made(
         metrics={"trajectories": kept.height, "rejected": rejected.height},
-        tables={"by family": by_family.sort("family"), "rejected": reasons, "a few": kept.head(5)},
+        tables={"by facet": sizes(known, "trajectories"), "rejected": reasons, "a few": kept.head(5)},
     )

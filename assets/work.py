@@ -25,6 +25,8 @@ from perseid.experiment import Engine as EngineSettings
 from perseid.experiment import Experiment
 from perseid.formats import TOOLS, Format
 from perseid.methods import method_named
+from perseid.problems.making import redraws
+from perseid.problems.source import Redraws
 from perseid.search import Method
 from perseid.section import visible
 
@@ -48,7 +50,7 @@ Reporter = Callable[[Report], None]
 
 
 class Machines(Protocol):
-    """What runs models and programs. The sandbox holds the toolbox that programs call."""
+    """What runs models and programs."""
 
     def threads(self, engine: EngineSettings) -> None:
         """Fix the number of threads of what follows: float sums depend on it."""
@@ -59,7 +61,8 @@ class Machines(Protocol):
 
     def trainer(self) -> Trainer: ...
 
-    def sandbox(self) -> AbstractContextManager["Sandbox"]: ...
+    def sandbox(self, prelude: str) -> AbstractContextManager["Sandbox"]:
+        """One that knows the text `prelude` before a program begins."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,23 @@ class Work:
     def format(self) -> Format:
         assert "format" in self.plan.node.uses, f"{self.key} uses no format"
         return TOOLS
+
+    @property
+    def prelude(self) -> str:
+        """What the sandbox knows before a program begins."""
+        assert "prelude" in self.plan.node.uses, f"{self.key} uses no prelude"
+        return self.plan.experiment.problems.prelude()
+
+    @property
+    def redraws(self) -> dict[str, Redraws]:
+        """By name, the sources of problems that can ask the same anew."""
+        assert "redraws" in self.plan.node.uses, f"{self.key} uses no redraws"
+        return redraws(self.plan.experiment.problems, self.plan.experiment.seed, self.root)
+
+    @property
+    def root(self) -> Path:
+        """What relative paths in the experiment file start from."""
+        return self.plan.experiment.root
 
     @property
     def round(self) -> int:

@@ -34,11 +34,11 @@ METRICS = (
 )
 FIRST = """
     select round, string_agg(name, ' ' order by name) as found from (
-        select min(round) as round, family || case composition when '' then '' else '+' || composition end as name
-        from verified group by family, composition
+        select min(v.round) as round, f.value as name
+        from verified v join facets f using (experiment, problem_id) where f.name = 'task' group by f.value
     ) group by round
 """
-PARTS = "select round, part, value, n from metrics where metric = 'greedy_pass@1' and arm = 'policy' and part <> 'all'"
+PARTS = "select round, part, value, n from metrics where metric = 'greedy_pass@1' and arm = 'policy' and facet = 'part'"
 SOLVED = "select round, count(*) filter (where solved) as solved, count(*) as asked from searches group by round"
 
 

@@ -21,7 +21,7 @@ from perseid.artifacts import Store
 from perseid.experiment import Experiment, load_experiment
 from perseid.methods.rejection import Rejection
 from perseid.metrics import paired_difference
-from perseid.problems import toolbox_source
+from perseid.problems.sources.tools.versions import toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
 from perseid.search import Services, run_searches
 

@@ -26,7 +26,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from perseid.problems import toolbox_source
+from perseid.problems.sources.tools.versions import toolbox_source
 from perseid.sandbox import AsyncSandbox, Limits, Sandbox, State
 from perseid.sandbox.sandbox import PRELOAD
 from perseid.sandbox.server import preload

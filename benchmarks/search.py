@@ -48,11 +48,11 @@ def report(name: str, value: float, unit: str, goal: str = "", **facts: object) 
 
 
 def problems(count: int) -> list[Problem]:
-    return [Problem(f"p{i:05}", "pool", 1, "toy", "", "w", "seen", f"question {i}") for i in range(count)]
+    return [Problem(f"p{i:05}", "toy", "number", f"question {i}") for i in range(count)]
 
 
 def services(engine: Engine, asked: Sequence[Problem], program_s: float, live_trees: int = 4096) -> Services:
-    judge = Judge(asked, [Gold(problem.problem_id, "7", "number") for problem in asked])
+    judge = Judge(asked, [Gold(problem.problem_id, "7") for problem in asked])
     return Services(engine, None, FixedLatencyRunner(program_s=program_s), judge, live_trees=live_trees)
 
 

@@ -23,7 +23,8 @@ from perseid.formats import Step
 from perseid.formats.tools import Tools
 from perseid.graders import Judge
 from perseid.methods.rstar_math import METHOD, RStarMath
-from perseid.problems import Gold, Problem, toolbox_source
+from perseid.problems import Gold, Problem
+from perseid.problems.sources.tools.versions import toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
 from perseid.search import Method, Services, Tree, drive
 
@@ -113,11 +114,8 @@ def quickstart(loaded: Experiment, store: Store) -> Task:
 
 
 def smollm(folder: Path, engine: experiment.Engine, count: int) -> Task:
-    asked = [
-        Problem(f"sum-{i}", "pool", 1, "sum", "", "w", "seen", f"Multiply {i + 2} by {i + 5}, then add {i}")
-        for i in range(count)
-    ]
-    gold = [Gold(f"sum-{i}", str((i + 2) * (i + 5) + i), "number") for i in range(count)]
+    asked = [Problem(f"sum-{i}", "sums", "number", f"Multiply {i + 2} by {i + 5}, then add {i}") for i in range(count)]
+    gold = [Gold(f"sum-{i}", str((i + 2) * (i + 5) + i)) for i in range(count)]
     settings = Search(candidates=4, rollouts=4, max_depth=4, max_step_tokens=24, temperature=0.8)
     return Task("SmolLM2-135M", folder, engine, RStarMath(format=Lines()), settings, asked, Judge(asked, gold))
 

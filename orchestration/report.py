@@ -18,6 +18,7 @@ from assets.graph import Graph, Node, unroll
 from perseid import gate
 from perseid.artifacts import Manifest, Store
 from perseid.experiment import Experiment
+from perseid.problems.facets import ALL
 
 COUNTED = {"verified": "trajectories", "pairs": "pairs"}  # tables whose rows a round is told by, with the heading
 CONTROL = "control "  # before the name of a metric of the control arm
@@ -72,9 +73,7 @@ def metrics_of(store: Store, evaluation: Manifest | None) -> dict[str, dict[str,
     if evaluation is None:
         return {}
     rows = (
-        store.read(evaluation, "metrics")
-        .filter(pl.col("part") == "all")
-        .sort("arm", "metric", descending=[True, False])
+        store.read(evaluation, "metrics").filter(pl.col("facet") == ALL).sort("arm", "metric", descending=[True, False])
     )
     found = {}
     for arm, metric, value, low, high, n in rows.select("arm", "metric", "value", "low", "high", "n").iter_rows():
@@ -203,7 +202,7 @@ def next_commands(experiment: Experiment, last: int) -> list[str]:
     name, policy = experiment.name, policy_of(unroll(experiment), last)
     return [
         "make ui      # every run, plot and table; materialise more",
-        f"perseid query solved_by_round_and_family --experiment {name}",
+        f"perseid query solved_by_round_and_facet --experiment {name}",
         f"perseid lineage {policy}",
     ]
 

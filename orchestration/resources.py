@@ -14,7 +14,6 @@ from orchestration.tracking import tracking_of
 from perseid import experiment as settings
 from perseid.artifacts import Store
 from perseid.engine import Engine, Scorer
-from perseid.problems import toolbox_source
 
 if TYPE_CHECKING:
     from models.examples import Trained
@@ -42,10 +41,10 @@ class LocalMachines:
     def trainer(self) -> "LocalTrainer":
         return LocalTrainer()
 
-    def sandbox(self) -> "AbstractContextManager[Sandbox]":
+    def sandbox(self, prelude: str) -> "AbstractContextManager[Sandbox]":
         from perseid.sandbox import Sandbox
 
-        return Sandbox(workers=max(1, min(8, os.cpu_count() or 1)), prelude=toolbox_source())
+        return Sandbox(workers=max(1, min(8, os.cpu_count() or 1)), prelude=prelude)
 
 
 class LocalTrainer:

@@ -4,17 +4,13 @@ Only what can be known from the file alone. What can never have an effect is ref
 is a warning.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from perseid.problems.capacity import asked, excess
-from perseid.problems.settings import Pool
-from perseid.section import Section
+from perseid.section import Section, changed
 
 if TYPE_CHECKING:
     from perseid.experiment import Experiment
-
-COMPOSED: Final = ("demonstrations_composed", "explorations_composed", "held_out_composed", "held_out_compositions")
 
 
 def contradiction(e: "Experiment") -> tuple[str, str] | None:
@@ -23,32 +19,23 @@ def contradiction(e: "Experiment") -> tuple[str, str] | None:
         _guide_before_there_is_one(e)
         or _bootstrap_in_a_round(e)
         or _step_longer_than_the_context(e)
-        or excess(asked(e.problems, _pools(e)), e.evaluation.fresh_instances)
+        or e.problems.contradiction(_pools(e), e.evaluation.fresh_instances)
+        or _nothing_to_begin_with(e)
         or _rounds_that_ask_nothing(e)
     )
 
 
 def without_effect(e: "Experiment") -> Iterator[tuple[str, str]]:
     """Keys that were changed and that nothing reads, each with the reason."""
-    if not (e.problems.demonstrated_compositions or e.problems.undemonstrated_compositions):
-        for key in _changed(e.problems, COMPOSED):
-            yield f"problems.{key}", "has no effect without compositions"
-        for key in _changed(e.problems.pool, ("composed",)):
-            yield f"problems.pool.{key}", "has no effect without compositions"
+    yield from e.problems.without_effect()
     if e.search.ppm:
         yield "search.ppm", "has no effect in round 1, which trains the first PPM"
     if e.evaluation.mcts_problems == 0:
-        for key in _changed(e.evaluation, ("mcts_rollouts", "mcts_candidates")):
+        for key in changed(e.evaluation, ("mcts_rollouts", "mcts_candidates")):
             yield f"evaluation.{key}", "has no effect while evaluation.mcts_problems is 0"
 
 
-def _changed(section: Section, keys: Iterable[str]) -> list[str]:
-    """Those of `keys` that ask for something and are not at their default."""
-    fields = type(section).model_fields
-    return [key for key in keys if getattr(section, key) not in (0, fields[key].default)]
-
-
-def _pools(e: "Experiment") -> list[tuple[str, Pool]]:
+def _pools(e: "Experiment") -> list[tuple[str, Section]]:
     """A pool a round, with the key by which a user would change it."""
     keys = [f"rounds.{n}.pool" if round.pool else "problems.pool" for n, round in enumerate(e.rounds, 1)]
     return [(key, e.at(number).problems.pool) for number, key in enumerate(keys, 1)]
@@ -85,11 +72,17 @@ def _step_longer_than_the_context(e: "Experiment") -> tuple[str, str] | None:
 
 def _rounds_that_ask_nothing(e: "Experiment") -> tuple[str, str] | None:
     """A pool that is empty, or smaller than the shards that search it."""
-    for number, (key, _) in enumerate(_pools(e), 1):
-        of_round = asked(e.problems, [(key, e.at(number).problems.pool)])
-        asks = sum(one.asks for one in of_round if one.key.startswith(key))
+    for number, (key, pool) in enumerate(_pools(e), 1):
+        asks = e.problems.asks(pool)
         if asks == 0:
             return key, f"expected questions to search in round {number}, found none"
-        if asks < e.shards:
+        if asks is not None and asks < e.shards:
             return "shards", f"expected at most {asks:,}, the questions of round {number}: a shard would search nothing"
     return None
+
+
+def _nothing_to_begin_with(e: "Experiment") -> tuple[str, str] | None:
+    """A base that is made from nothing learns to write from demonstrations."""
+    if any(source.demonstrates for source in e.problems.train):
+        return None
+    return "problems.train", "expected a source that demonstrates (tools): the base is made from nothing"

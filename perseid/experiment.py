@@ -21,7 +21,7 @@ from perseid.errors import UserError
 from perseid.evaluation.settings import Evaluation, Gate, Temperature, Tokens
 from perseid.mistakes import described, mistake, unknown
 from perseid.naming import named
-from perseid.problems.settings import Pool, Problems
+from perseid.problems.settings import Problems
 from perseid.recipes import known
 from perseid.recipes.control import Control
 from perseid.rounds import Round, merged, overlay
@@ -29,7 +29,7 @@ from perseid.section import OPERATIONAL, Section
 from perseid.selection.settings import Pairs, Selection
 from perseid.training import PolicyTraining, PpmTraining, SupervisedTraining, Training
 
-__all__ = ["Control", "Engine", "Evaluation", "Experiment", "Gate", "Models", "Pairs", "PolicyTraining", "Pool"]
+__all__ = ["Control", "Engine", "Evaluation", "Experiment", "Gate", "Models", "Pairs", "PolicyTraining"]
 __all__ += ["PpmTraining", "Problems", "Round", "Search", "Selection", "Server", "SupervisedTraining", "Training"]
 __all__ += ["Transformers", "Vllm"]
 __all__ += ["load_experiment"]
@@ -89,6 +89,12 @@ class Experiment(Section):
         """The file that it was read from, None if it was made otherwise."""
         return self._file
 
+    @property
+    def root(self) -> Path:
+        """What paths in the file start from: the folder in which `experiments/` lies, else the working directory."""
+        above = self._file.absolute().parents if self._file else ()
+        return next((folder.parent for folder in above if folder.name == "experiments"), Path.cwd())
+
     @model_validator(mode="after")
     def _rounds_are_valid(self) -> "Experiment":
         for number in range(1, len(self.rounds) + 1):
@@ -141,6 +147,8 @@ def load_experiment(path: Path | str, overrides: dict[str, Any] | None = None) -
     except ValidationError as error:
         raise UserError(path, *described(error, Experiment)) from error
     experiment._file = path
+    if found := experiment.problems.unreadable(experiment.root):
+        raise UserError(path, *found)
     if any(isinstance(experiment.at(number).engine, Server) for number in range(len(experiment.rounds) + 1)):
         checked_key(os.environ)
     for key, why in without_effect(experiment):

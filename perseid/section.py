@@ -5,7 +5,7 @@ and always keeps a discriminator. So a new option makes no artifact stale, and n
 A default that changes is not seen by it: a golden test names the makers whose version must then be raised.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from operator import attrgetter
 from types import SimpleNamespace
@@ -43,6 +43,12 @@ def canonical(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
     return value
+
+
+def changed(section: Section, keys: Iterable[str]) -> list[str]:
+    """Those of `keys` that ask for something and are not at their default."""
+    fields = type(section).model_fields
+    return [key for key in keys if getattr(section, key) not in (0, fields[key].default)]
 
 
 def deciding(section: Section, paths: Sequence[str]) -> dict[str, Any]:

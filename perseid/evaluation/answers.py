@@ -3,13 +3,13 @@
 Every way of answering runs on the search kernel without grading, so nothing that answers can see gold; only afterwards
 does the judge say which answers are right. Every question that is asked has its rows, whatever came of it: one that
 the engine refuses (it is longer than the context) is not answered, and so is not answered right. What the rows prove
-is `perseid.evaluation.measure`. Not covered: the policy has seen each family's kind of question, only the questions
-are new; what parts of the held-out set are further away is reported apart (`part`).
+is `perseid.evaluation.measure`, by parts of the held-out set too. Not covered: how far the held-out questions are from
+what the policy has seen; only that they are others.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -21,7 +21,7 @@ from perseid.evaluation.settings import Evaluation
 from perseid.formats import Format
 from perseid.graders import BUILT_IN, Grader, Judge, Verdict
 from perseid.methods.rejection import Rejection
-from perseid.problems import Gold, Problem, fresh_instances
+from perseid.problems import Gold, Problem
 from perseid.sandbox import Execution, State
 from perseid.search import Method, SandboxFailure, Services, Tree, picked, run_searches
 from perseid.search.services import Runner
@@ -156,27 +156,26 @@ async def _verdicts(given: Sequence[tuple[str, str | None]], judge: Judge) -> li
 def soundness(
     verified: pl.DataFrame,
     problems: Sequence[Problem],
+    fresh_of: Callable[[Problem], Sequence[tuple[Problem, Gold]]],
     format: Format,
     sandbox: Reruns,
-    settings: Evaluation,
-    seed: int,
     graders: Mapping[str, Grader] = BUILT_IN,
 ) -> pl.DataFrame:
     """Every verified program re-run on fresh instances of its question: the table `soundness`.
+
+    fresh_of: new instances of a problem, none where nobody can ask the same anew: such programs are not in the table.
 
     A program that is right on its own question and wrong on others was right by chance: verified, and wrong.
     Raises `SandboxFailure` when the sandbox fails.
     """
     asked = {problem.problem_id: problem for problem in problems}
-    questions = frozenset(problem.question for problem in problems)
-    wanted = verified["problem_id"].unique()
-    fresh = {p: fresh_instances(asked[p], settings.fresh_instances, seed, questions) for p in wanted}
+    fresh = {problem_id: fresh_of(asked[problem_id]) for problem_id in verified["problem_id"].unique()}
     rows = verified.select("trajectory_id", "problem_id", "response").rows()
     runs = [(name, problem, text) for name, asks, text in rows for problem, _ in fresh[asks]]
     executed = sandbox.extend_many([_last_step(format.setup(p.question), text, format) for _, p, text in runs])
     given = [(p.problem_id, _printed(found)) for (_, p, _), (found, _) in zip(runs, executed, strict=True)]
     judge = Judge(*_apart(one for found in fresh.values() for one in found), graders)
-    counts = {name: {"fresh": 0, "right": 0, "untold": 0} for name, _, _ in rows}
+    counts = {name: {"fresh": 0, "right": 0, "untold": 0} for name, asks, _ in rows if fresh[asks]}
     for (name, _, _), verdict in zip(runs, asyncio.run(_verdicts(given, judge)), strict=True):
         counts[name]["fresh"] += 1
         counts[name]["right"] += verdict is True

@@ -27,10 +27,10 @@ import polars as pl
 
 from perseid import metrics, tables
 from perseid.evaluation.settings import Evaluation
+from perseid.problems.facets import ALL, groups
 
 Score = Callable[[pl.DataFrame], float]  # of one problem's rows, in order of `sample`
 Scores = dict[tuple[str, str], dict[str, float]]  # (arm, metric) -> problem_id -> score
-PARTS = ("all", "seen", "new_wording", "new_composition")
 
 
 @dataclass(frozen=True)
@@ -43,23 +43,33 @@ class Evidence:
 
 
 def measure(
-    evaluations: pl.DataFrame, problems: pl.DataFrame, settings: Evaluation, seed: int, evidence: Evidence
+    evaluations: pl.DataFrame, facets: pl.DataFrame, settings: Evaluation, seed: int, evidence: Evidence
 ) -> pl.DataFrame:
-    """The table `metrics`: each metric by arm and part of the held-out set, with its interval and n."""
+    """The table `metrics`: each metric by arm and part of the held-out set, with its interval and n.
+
+    facets: of the held-out problems. A part is what shares a facet's value.
+    """
     guided = _has_ppm(evaluations, evidence.pair_scores)
     wanted = _statistics(settings.samples, guided)
     now = _each_problem(evaluations, wanted)
     before = _each_problem(evidence.previous, {"greedy": wanted["greedy"]}) if evidence.previous is not None else {}
     scores = now | _differences(now, before)
-    part_of = dict(problems.select("problem_id", "part").iter_rows())
     found = []
-    for part in PARTS:
+    for facet, part, members in _parts(facets):
         for key, each in scores.items():
-            values = [score for problem_id, score in each.items() if part in ("all", part_of[problem_id])]
+            values = [score for problem_id, score in each.items() if members is None or problem_id in members]
             if values:
-                found.append((*key, part, *_estimate(values, settings, seed)))
-    found += [("policy", name, "all", *_estimate(values, settings, seed)) for name, values in _others(evidence)]
+                found.append((*key, facet, part, *_estimate(values, settings, seed)))
+    found += [("policy", name, ALL, ALL, *_estimate(values, settings, seed)) for name, values in _others(evidence)]
     return tables.frame("metrics", found)
+
+
+def _parts(facets: pl.DataFrame) -> Iterator[tuple[str, str, frozenset[str] | None]]:
+    """Facet, value, and which problems; None for the whole."""
+    yield ALL, ALL, None
+    for name, rows in groups(facets):
+        for (value,), part in rows.group_by("value", maintain_order=True):
+            yield name, str(value), frozenset(part["problem_id"])
 
 
 def unsound(soundness: pl.DataFrame) -> pl.Series:

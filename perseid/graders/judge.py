@@ -31,7 +31,7 @@ class Judge:
     ) -> None:
         right = {each.problem_id: each for each in gold}
         self._known = {p.problem_id: (p, right[p.problem_id]) for p in problems if p.problem_id in right}
-        self._kinds = {name: kind_of(*known) for name, known in self._known.items()}
+        self._kinds = {name: problem.kind for name, (problem, _) in self._known.items()}
         if unknown := sorted({*self._kinds.values()} - {*graders}):
             raise UserError("problems", "kind", f"expected one of {', '.join(graders)}, found {unknown[0]}")
         self._graders = graders
@@ -52,7 +52,3 @@ class Judge:
         problem, gold = self._known[problem_id]
         grader = self._graders[self._kinds[problem_id]]
         return await grader.grade([Asked(problem, gold, answer) for answer in answers])
-
-
-def kind_of(problem: Problem, gold: Gold) -> str:
-    return gold.kind

@@ -1,48 +1,5 @@
-"""Seed problems: what is asked, what demonstrates it, and the library of functions that answers it."""
+"""Problems: what is asked and, apart from it, what only graders see; the sources that they come from."""
 
-import hashlib
-import io
-import tokenize
-from pathlib import Path
+from perseid.problems.problem import Demonstration, Gold, Item, Problem
 
-from perseid.problems import families, source
-from perseid.problems.problem import AnswerKind, Gold, Problem
-from perseid.problems.source import ProblemSet, build, composed_pairs, draw_pool, fresh_instances
-from perseid.problems.teacher import Demonstration
-
-__all__ = [
-    "AnswerKind",
-    "Demonstration",
-    "Gold",
-    "Problem",
-    "ProblemSet",
-    "build",
-    "composed_pairs",
-    "draw_pool",
-    "families_version",
-    "fresh_instances",
-    "toolbox_source",
-    "toolbox_version",
-]
-
-
-def families_version() -> str:
-    """16 hex digits of what is declared of the families, comments apart, and of how questions are drawn from them."""
-    declared = Path(families.__file__).read_text(encoding="utf-8")
-    return hashlib.sha256(f"{source.VERSION}\0{without_comments(declared)}".encode()).hexdigest()[:16]
-
-
-def without_comments(code: str) -> str:
-    """The tokens of a Python text: comments, blank lines and line breaks inside brackets change nothing of it."""
-    tokens = tokenize.generate_tokens(io.StringIO(code).readline)
-    return "".join(token.string for token in tokens if token.type not in (tokenize.COMMENT, tokenize.NL))
-
-
-def toolbox_source() -> str:
-    """The library's source text, for the sandbox's prelude."""
-    return Path(__file__).with_name("toolbox.py").read_text(encoding="utf-8")
-
-
-def toolbox_version() -> str:
-    """16 hex digits of the library's text: what programs do depends on it."""
-    return hashlib.sha256(toolbox_source().encode()).hexdigest()[:16]
+__all__ = ["Demonstration", "Gold", "Item", "Problem"]

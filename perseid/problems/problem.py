@@ -1,31 +1,47 @@
-"""What search may see of a problem, and, apart from it, what only graders may see."""
+"""What search may see of a problem; apart from it, what only graders may see; and whatever else is known of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
+from pydantic import JsonValue
+
 Split = Literal["demonstration", "pool", "held_out"]
-Part = Literal["seen", "new_wording", "new_composition"]
-AnswerKind = Literal["number", "decimal", "fraction", "text", "math"]  # how an answer is compared: `perseid.graders`
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A question without its answer. `part` says what a held-out question shares with training ("seen" elsewhere)."""
+    """A question without its answer. `kind`: the grader that compares answers with its gold."""
 
     problem_id: str
-    split: Split
-    round: int  # the round whose pool it belongs to; 0 outside pools
-    family: str
-    composition: str  # what is asked of the family's answer, "" for nothing more
-    wording: str
-    part: Part
+    source: str
+    kind: str
     question: str
 
 
 @dataclass(frozen=True)
 class Gold:
-    """The answer to one problem, and how others are compared with it: reachable from `perseid.graders` alone."""
+    """The answer to one problem, as JSON: reachable from graders alone."""
 
     problem_id: str
-    answer: str
-    kind: AnswerKind
+    answer: JsonValue
+
+
+@dataclass(frozen=True)
+class Item:
+    """A problem as a source gives it. facets: what else is known of it, by name: what results are grouped by."""
+
+    problem: Problem
+    gold: Gold
+    facets: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A worked question: `steps` of the answer, the last of which answers. problem_id: "" where it has no problem."""
+
+    example_id: str
+    kind: str
+    problem_id: str
+    question: str
+    steps: tuple[str, ...]

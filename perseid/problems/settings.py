@@ -1,87 +1,77 @@
-"""The section `problems`: which families are asked, how many questions of each, in which split."""
+"""The section `problems`: what is trained on, what is held out, what a round searches."""
 
-from collections.abc import Collection, Iterable
-from typing import Annotated, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, cast
 
-from pydantic import Field, Strict, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, Strict, ValidationError, ValidationInfo, field_validator
 
-from perseid.mistakes import mistake, unknown
-from perseid.problems.families import COMPOSITIONS, FAMILIES
-from perseid.section import DISCRIMINATOR, Section
+from perseid.mistakes import described, mistake
+from perseid.problems.source import Found, Pool, Settings, settings_of
+from perseid.section import Section
 
-Count = Annotated[int, Field(ge=0, le=100_000)]  # questions; how many a family has is in capacity.py
-Names = Annotated[tuple[str, ...], Strict(False)]
+__all__ = ["Pool", "Problems", "Source"]
 
-
-class Pool(Section):
-    """The questions that a round searches, fresh in every round; a round may ask more of the harder kinds."""
-
-    demonstrated: Count = 6  # questions a demonstrated family
-    undemonstrated: Count = 20
-    composed: Count = 6  # questions a (family, composition) pair
+Source = Annotated[SerializeAsAny[Settings], BeforeValidator(settings_of)]
+Key = tuple[str, Section]  # a section, and how its user finds it
 
 
 class Problems(Section):
-    """Seed problems. Sizes are questions a family (or a family and composition)."""
+    """Sources of problems. `pool` is what each round searches of `train`; a round may say otherwise."""
 
-    source: Annotated[Literal["reasoning_gym"], DISCRIMINATOR] = "reasoning_gym"
-    demonstrated: Names  # families the teacher demonstrates
-    undemonstrated: Names  # families whose solving programs must be discovered
-    demonstrated_compositions: Names = ()
-    undemonstrated_compositions: Names = ()
-    demonstrations: Count = 60
-    demonstrations_composed: Count = 20
-    drills: Count = 150  # questions that name the functions to call, in all
-    explorations: Count = 40  # questions a family, answered by a random program that merely runs
-    explorations_composed: Count = 10
-    pool: Pool = Pool()
-    held_out: Annotated[int, Field(ge=1, le=100_000)] = 10
-    held_out_wordings: Count = 3  # in a wording that no other split uses
-    held_out_composed: Count = 3
-    held_out_compositions: Count = 5  # of (family, composition) pairs that no other split asks
+    train: Annotated[tuple[Source, ...], Strict(False), Field(min_length=1, max_length=100)]
+    pool: SerializeAsAny[Section] = Field(default_factory=lambda: cast(Section, {}), validate_default=True)
 
     @property
     def kinds(self) -> frozenset[str]:
-        """Kinds of answers that the problems have."""
-        composed = (*self.demonstrated_compositions, *self.undemonstrated_compositions)
-        asked = [FAMILIES[name].kind for name in (*self.demonstrated, *self.undemonstrated)]
-        return frozenset([*asked, *(COMPOSITIONS[name].kind for name in composed)])
+        """Kinds of answers that the problems have: each is a grader."""
+        return frozenset(kind for _, source in self.keyed() for kind in source.kinds())
 
-    @model_validator(mode="after")
-    def _names_are_known_and_stand_once(self) -> "Problems":
-        _known_once(self, ("demonstrated", "undemonstrated"), FAMILIES)
-        _known_once(self, ("demonstrated_compositions", "undemonstrated_compositions"), COMPOSITIONS)
-        if not self.demonstrated and not self.undemonstrated:
-            raise mistake("undemonstrated", f"expected at least one family of {', '.join(FAMILIES)}")
-        return self
+    @field_validator("train")
+    @classmethod
+    def _what_draws_pools_stands_alone(cls, train: tuple[Settings, ...]) -> tuple[Settings, ...]:
+        for position, source in enumerate(train, 1):
+            if source.pool_section is not None and len(train) > 1:
+                raise mistake(str(position), f"expected {source.source} alone: it draws itself what a round searches")
+        return train
 
-    @model_validator(mode="after")
-    def _compositions_have_families(self) -> "Problems":
-        families = [FAMILIES[name] for name in (*self.demonstrated, *self.undemonstrated)]
-        for key in ("demonstrated_compositions", "undemonstrated_compositions"):
-            for position, name in enumerate(getattr(self, key), 1):
-                if not any(family.integer and family.reach > COMPOSITIONS[name].least for family in families):
-                    least = COMPOSITIONS[name].least
-                    expected = f"has no effect: no family here has whole numbers from {least} on as its answers"
-                    raise mistake(f"{key}.{position}", expected)
-        return self
+    @field_validator("pool", mode="before")
+    @classmethod
+    def _pool_is_its_source_s(cls, value: Any, info: ValidationInfo) -> Any:
+        if "train" not in info.data:
+            return Pool()  # the mistake is there
+        section = info.data["train"][0].pool_section or Pool
+        if isinstance(value, section):
+            return value
+        try:
+            return section.model_validate(value)
+        except ValidationError as error:
+            raise mistake(*described(error, section)) from None
 
-    @model_validator(mode="after")
-    def _something_teaches(self) -> "Problems":
-        """What round 0 is trained on, and a control in every round."""
-        shown = len(self.demonstrated) * self.demonstrations + len(self.undemonstrated) * self.explorations
-        if not shown and not self.drills:
-            raise mistake("drills", "expected demonstrations, explorations or drills: the base is trained on them")
-        return self
+    def keyed(self) -> Iterator[tuple[str, Settings]]:
+        """Every source, with its key."""
+        for position, source in enumerate(self.train, 1):
+            yield f"problems.train.{position}", source
 
+    def asks(self, pool: Section) -> int | None:
+        """How many problems a round searches whose pool this is; None where the files tell."""
+        return pool.problems if isinstance(pool, Pool) else self.train[0].asks(pool)
 
-def _known_once(section: Problems, keys: Iterable[str], known: Collection[str]) -> None:
-    seen: dict[str, str] = {}
-    for key in keys:
-        for position, name in enumerate(getattr(section, key), 1):
-            here = f"{key}.{position}"
-            if name not in known:
-                raise mistake(here, unknown(name, known))
-            if name in seen:
-                raise mistake(here, f"expected each name once, found {name} as {seen[name]} too")
-            seen[name] = f"problems.{here}"
+    def prelude(self) -> str:
+        """What the sandbox knows before a program begins."""
+        return "\n".join(filter(None, (source.prelude() for source in self.train)))
+
+    def contradiction(self, pools: Sequence[tuple[str, Section]], fresh: int) -> Found | None:
+        """See `Settings.contradiction`."""
+        return next(filter(None, (source.contradiction(key, pools, fresh) for key, source in self.keyed())), None)
+
+    def without_effect(self) -> Iterable[Found]:
+        """See `Settings.without_effect`."""
+        return (found for key, source in self.keyed() for found in source.without_effect(key, self.pool))
+
+    def unreadable(self, root: Path) -> Found | None:
+        """The first key whose files cannot be what is expected: known without reading them through."""
+        for key, source in self.keyed():
+            if found := source.unreadable(root):
+                return f"{key}.{found[0]}", found[1]
+        return None

@@ -1,267 +1,171 @@
-"""Questions drawn from `reasoning-gym`, disjoint by what they ask, in wordings and compositions kept apart.
+"""What a source of problems is: a file in `sources/`, with its section in the experiment file and what it reads.
 
-Three splits: `demonstration` (what the teacher works on), `pool` (fresh questions for the search of each round) and
-`held_out` (evaluation). No two questions share family and data, across all splits. Of the held-out questions some use a
-wording, others a (family, composition) pair, that stands in neither of the other splits.
+`Settings` is the section's base: it says what can be known from the file alone. `opened` gives what reads or draws.
+Everything beyond reading is optional, and never assumed: `Brings`, `Draws`, `Redraws`, `Promises`.
 """
 
 import hashlib
-import itertools
-import random
-from collections.abc import Callable, Collection, Iterator, Sequence, Set
+import importlib
+import pkgutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, runtime_checkable
 
-from perseid.errors import UserError
-from perseid.problems.families import COMPOSITIONS, FAMILIES, Composition, Family, Item
-from perseid.problems.problem import Gold, Part, Problem, Split
-from perseid.problems.settings import Pool, Problems
-from perseid.problems.teacher import FUNCTIONS, READERS, Demonstration, Kind, program, random_program
+from pydantic import Field, ValidationError
 
-VERSION = "1"  # raised by hand when the same settings and families come to draw other questions, or teach other texts
-HELD_OUT_COMPOSITIONS = 4  # one (family, composition) pair in so many is asked in the held-out split alone
-PATIENCE = 30_000  # draws in a row of what was drawn already, after which a family has no more questions
+from perseid.mistakes import described, mistake, shown, unknown
+from perseid.problems import sources
+from perseid.problems.problem import Demonstration, Gold, Item, Problem
+from perseid.section import DISCRIMINATOR, Section
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Found = tuple[str, str]  # a key, and what was expected there
+Asked = tuple[Problem, Mapping[str, str]]  # a problem with its facets
+
+
+class Pool(Section):
+    """What a round searches: so many problems of the training set, the least searched first; all where none is said."""
+
+    problems: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+
+
+class Settings(Section):
+    """A source in the experiment file. `pool_section` is its own where it draws what a round searches itself."""
+
+    pool_section: ClassVar[type[Section] | None] = None
+    demonstrates: ClassVar[bool] = False  # what it brings demonstrates
+    source: Annotated[str, DISCRIMINATOR]
+
+    def key(self, root: Path) -> str:
+        """What decides, beside settings and seed, what it holds. `root`: what relative paths start from.
+
+        Raises `UserError` for what cannot be read.
+        """
+        raise NotImplementedError
+
+    def kinds(self) -> frozenset[str]:
+        """Kinds of answers that its problems have."""
+        raise NotImplementedError
+
+    def redraws_key(self, root: Path) -> str | None:
+        """What decides how it asks anew, settings included; None where what it opens is no `Redraws`."""
+        return None
+
+    def opened(self, seed: int, root: Path) -> "Source":
+        raise NotImplementedError
+
+    def prelude(self) -> str:
+        """Source text that the sandbox knows before a program begins; "" for none."""
+        return ""
+
+    def unreadable(self, root: Path) -> Found | None:
+        """What can be known to be wrong with its files before they are read through."""
+        return None
+
+    def contradiction(self, where: str, pools: Sequence[tuple[str, Section]], fresh: int) -> Found | None:
+        """The first key that asks for what there cannot be.
+
+        Args:
+            where: its own key. pools: a pool a round, each with its key in the file.
+            fresh: new instances of each question, which are no question of the experiment.
+        """
+        return None
+
+    def without_effect(self, where: str, pool: Section) -> Iterator[Found]:
+        """Keys that were changed and that nothing reads, each with the reason."""
+        return iter(())
+
+    def asks(self, pool: Section) -> int:
+        """How many problems a pool of its own section asks."""
+        raise NotImplementedError
+
+
+class Source(Protocol):
+    """One of `Reads` and `Brings` with `Draws`; more where it can."""
+
+    @property
+    def name(self) -> str:
+        """What `Problem.source` says of its problems."""
 
 
 @dataclass(frozen=True)
-class ProblemSet:
-    """Questions, their answers apart, and the teacher's texts."""
+class Brought:
+    """A held-out set; problems that demonstrations solve; and the demonstrations."""
 
-    problems: list[Problem]
-    gold: list[Gold]
-    demonstrations: list[Demonstration]
-
-
-@dataclass(frozen=True)
-class Draw:
-    """What to draw: from which split and round, in which wordings."""
-
-    split: Split
-    round: int = 0
-    part: Part = "seen"
-    new_wording: bool = False
+    held_out: Sequence[Item] = ()
+    shown: Sequence[Item] = ()
+    demonstrations: Sequence[Demonstration] = ()
 
 
-def build(settings: Problems, seed: int, pools: Sequence[Pool] = ()) -> ProblemSet:
-    """The demonstrations, the held-out set and a pool for each of `pools`; the same arguments give the same set.
+@runtime_checkable
+class Brings(Protocol):
+    """Has a held-out set of its own, and demonstrations."""
 
-    Raises `UserError` for more questions than a family has.
-    """
-    builder = _Builder(settings, seed)
-    builder.build()
-    for number, pool in enumerate(pools, 1):
-        builder.pool(number, pool)
-    return builder.set
+    def brought(self) -> Brought: ...
 
 
-def draw_pool(settings: Problems, seed: int, number: int, before: Sequence[Problem]) -> ProblemSet:
-    """The pool of round `number`, of the sizes in `settings.pool`; what is asked in `before` is not asked again.
+@runtime_checkable
+class Draws(Protocol):
+    """Draws what a round searches."""
 
-    With the problems and the pools of all rounds before, it is the pool that `build` draws: a stream is drawn from in
-    order, and all that was taken of it stands in `before`.
-    """
-    builder = _Builder(settings, seed)
-    builder.seen = {(problem.family, data_of(problem)) for problem in before}
-    builder.pool(number, settings.pool)
-    return builder.set
+    def draw(self, round: int, pool: Section, before: Sequence[Asked]) -> list[Item]:
+        """`before`: all that was asked so far; none of it is asked again."""
 
 
-def fresh_instances(problem: Problem, n: int, seed: int, asked: Collection[str]) -> list[tuple[Problem, Gold]]:
-    """`n` distinct new questions that ask the same of new data, to re-run a program on.
+@runtime_checkable
+class Redraws(Protocol):
+    """Can ask the same anew."""
 
-    Args:
-        asked: the questions of the experiment: of none is the data taken again, in whatever wording it stood.
+    def fresh(
+        self, problem: Problem, facets: Mapping[str, str], n: int, asked: Collection[str]
+    ) -> list[tuple[Problem, Gold]]:
+        """`n` distinct new questions that ask the same of new data; `asked`: the questions of the experiment.
 
-    Raises `UserError` with the most there are, where the family has not that many more.
-    """
-    family, composition = FAMILIES[problem.family], COMPOSITIONS.get(problem.composition)
-    known = asked if isinstance(asked, Set) else frozenset(asked)
-    stream = _Stream(family, composition, seed_of(seed, "fresh", problem.problem_id))
-    found: dict[str, str] = {}
-    while len(found) < n:
-        slot, answer = stream.new(lambda slot: slot not in found and known.isdisjoint(_texts(family, slot)))
-        found[slot] = answer
-    what = Draw(problem.split)
-    return [_problem(family, composition, problem.wording, slot, answer, what) for slot, answer in found.items()]
+        Raises `UserError` where there are not that many more.
+        """
 
 
-def composed_pairs(
-    settings: Problems,
-) -> tuple[list[tuple[Family, Composition]], list[tuple[Family, Composition]]]:
-    """The (family, composition) pairs asked in training, and those asked in the held-out split alone."""
-    names = (*settings.demonstrated_compositions, *settings.undemonstrated_compositions)
-    families = [FAMILIES[name] for name in (*settings.demonstrated, *settings.undemonstrated) if FAMILIES[name].integer]
-    pairs: list[tuple[Family, Composition]] = []
-    apart: list[tuple[Family, Composition]] = []
-    for (i, name), (j, family) in itertools.product(enumerate(names), enumerate(families)):
-        if family.reach > COMPOSITIONS[name].least:
-            alone = (i + j) % HELD_OUT_COMPOSITIONS == HELD_OUT_COMPOSITIONS - 1
-            alone = alone and not _demonstrates(settings, family, COMPOSITIONS[name])
-            (apart if alone else pairs).append((family, COMPOSITIONS[name]))
-    return pairs, apart
+@runtime_checkable
+class Promises(Protocol):
+    """Promises something of its splits."""
+
+    def broken(self, placed: "pl.DataFrame") -> "pl.DataFrame":
+        """The problems that break a promise, with `problem_id` among the columns; none of them if all are kept.
+
+        placed: columns round, split, problem_id, question, a row a place where a problem stands; its facets as further
+        columns, null where a problem has none of that name.
+        """
 
 
-def _demonstrates(settings: Problems, family: Family, composition: Composition | None) -> bool:
-    known = composition is None or composition.name in settings.demonstrated_compositions
-    return known and family.name in settings.demonstrated
+def names() -> list[str]:
+    """The sources there are: the files of `sources/`."""
+    return sorted(module.name for module in pkgutil.iter_modules(sources.__path__))
+
+
+def settings_of(value: Any) -> Settings:
+    """A source's section from its mapping in the file. Raises what pydantic takes for a mistake."""
+    if isinstance(value, Settings):
+        return value
+    if not isinstance(value, dict):
+        raise mistake("", f"expected a source, a mapping with the key source, found {shown(value)}")
+    name = value.get("source")
+    if not isinstance(name, str) or name not in names():
+        found = "it is missing" if "source" not in value else f"found {shown(name)}"
+        raise mistake("source", unknown(name, names()) if isinstance(name, str) else f"{_one_of()}; {found}")
+    section: type[Settings] = importlib.import_module(f"{sources.__name__}.{name}").SETTINGS
+    try:
+        return section.model_validate(value)
+    except ValidationError as error:
+        raise mistake(*described(error, section)) from None
+
+
+def _one_of() -> str:
+    return f"expected one of {', '.join(names())}"
 
 
 def seed_of(*parts: object) -> int:
     """A 64-bit seed from what it is for: sha256 of the parts, joined."""
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big")
-
-
-class _Builder:
-    """Draws questions from one stream a (family, composition), so that no two splits share one."""
-
-    def __init__(self, settings: Problems, seed: int) -> None:
-        self.settings, self.seed = settings, seed
-        self.families = [FAMILIES[name] for name in (*settings.demonstrated, *settings.undemonstrated)]
-        self.streams: dict[tuple[str, str], _Stream] = {}
-        self.set = ProblemSet([], [], [])
-        self.seen: set[tuple[str, str]] = set()
-
-    def build(self) -> None:
-        size = self.settings
-        trained, apart = composed_pairs(size)
-        for family in self.families:
-            self.teach(family, None, size.demonstrations, size.explorations)
-            self.draw(family, None, size.held_out, Draw("held_out"))
-            self.draw(family, None, size.held_out_wordings, Draw("held_out", part="new_wording", new_wording=True))
-        for family, composition in trained:
-            self.teach(family, composition, size.demonstrations_composed, size.explorations_composed)
-            self.draw(family, composition, size.held_out_composed, Draw("held_out"))
-        for family, composition in apart:
-            self.draw(family, composition, size.held_out_compositions, Draw("held_out", part="new_composition"))
-        self.drill(self.families)
-
-    def pool(self, number: int, size: Pool) -> None:
-        for family in self.families:
-            asked = size.demonstrated if family.name in self.settings.demonstrated else size.undemonstrated
-            self.draw(family, None, asked, Draw("pool", number))
-        for family, composition in composed_pairs(self.settings)[0]:
-            self.draw(family, composition, size.composed, Draw("pool", number))
-
-    def draw(self, family: Family, composition: Composition | None, n: int, what: Draw) -> list[Problem]:
-        """`n` new problems, their wordings in turn."""
-        key = (family.name, composition.name if composition else "")
-        stream = self.streams.setdefault(key, _Stream(family, composition, seed_of(self.seed, *key)))
-        wordings = family.wordings[-1:] if what.new_wording else family.wordings[:-1]
-        drawn = []
-        for wording in itertools.islice(itertools.cycle(wordings), n):
-            slot, answer = stream.new(lambda slot: (family.name, slot) not in self.seen)
-            self.seen.add((family.name, slot))
-            problem, gold = _problem(family, composition, str(family.wordings.index(wording)), slot, answer, what)
-            drawn.append(problem)
-            self.set.gold.append(gold)
-        self.set.problems.extend(drawn)
-        return drawn
-
-    def teach(self, family: Family, composition: Composition | None, solved: int, explored: int) -> None:
-        """Demonstrations where the teacher knows the way, random programs that merely run elsewhere."""
-        if _demonstrates(self.settings, family, composition):
-            tools = family.solution + (composition.solution if composition else ())
-            for problem in self.draw(family, composition, solved, Draw("demonstration")):
-                self.show("demonstration", problem.problem_id, problem.question, tools)
-            return
-        rng = random.Random(seed_of(self.seed, "explore", family.name, composition.name if composition else ""))
-        for problem in self.draw(family, composition, explored, Draw("demonstration")):
-            calls = rng.choice((1, 1, 2, 2, 3)) + (composition is not None)
-            self.show("exploration", problem.problem_id, problem.question, random_program(problem.question, rng, calls))
-
-    def drill(self, families: list[Family]) -> None:
-        """Questions that name the tools to call, every tool in turn, over the data of a random family."""
-        rng = random.Random(seed_of(self.seed, "drill"))
-        for i in range(self.settings.drills):
-            reader = READERS[i % len(READERS)]
-            asked = [family for family in families if family.solution[0] == reader] or families
-            slot, _ = _Stream(rng.choice(asked), None, seed_of(self.seed, "drill", i)).new(lambda slot: True)
-            tools = (reader, *rng.sample(FUNCTIONS, k=rng.randint(1, 4)))
-            question = f"Use {' then '.join(tools)}: {slot}"
-            self.show("drill", "", question, tools)
-
-    def show(self, kind: Kind, problem_id: str, question: str, tools: tuple[str, ...]) -> None:
-        example_id = hashlib.sha256(f"{kind}/{question}".encode()).hexdigest()[:16]
-        self.set.demonstrations.append(Demonstration(example_id, kind, problem_id, question, program(tools)))
-
-
-class _Stream:
-    """The questions of a (family, composition), as (data in text, answer), in the order in which they are drawn."""
-
-    def __init__(self, family: Family, composition: Composition | None, seed: int) -> None:
-        self.family, self.composition = family, composition
-        self.draws = self._draws(seed)
-        self.known: set[str] = set()  # all data that was ever drawn
-
-    def new(self, is_new: Callable[[str], bool]) -> tuple[str, str]:
-        """The next question whose data `is_new`. Raises `UserError` with the most there are, if none is left."""
-        barren = 0
-        while barren < PATIENCE:
-            question = next(self.draws)
-            barren = barren + 1 if question is None or question[0] in self.known else 0
-            if question is not None:
-                self.known.add(question[0])
-                if is_new(question[0]):
-                    return question
-        name = self.family.name + (f" + {self.composition.name}" if self.composition else "")
-        most = f"{name} has about {len(self.known)} distinct questions, and none is left"
-        raise UserError("experiment", "problems", f"expected fewer questions of {self.family.name}: {most}")
-
-    def _draws(self, seed: int) -> Iterator[tuple[str, str] | None]:
-        """Without end; None for weak answers and others that are left out."""
-        import reasoning_gym
-
-        family = self.family
-        for block in itertools.count():
-            # An item's seed is the set's plus its index, so blocks need seeds that are further apart than their size.
-            items = reasoning_gym.create_dataset(
-                family.generator, seed=seed_of(seed, block) % 2**31, size=2000, **family.config
-            )
-            for item in items:
-                yield _question(family, self.composition, item)
-
-
-def _question(family: Family, composition: Composition | None, item: Item) -> tuple[str, str] | None:
-    if not family.keep(item) or (family.integer and _weak(int(item["answer"]), family.least)):
-        return None
-    if composition is None:
-        return family.slot(item), str(item["answer"])
-    if composition.least <= int(item["answer"]) <= composition.limit:
-        return family.slot(item), composition.answer(int(item["answer"]))
-    return None
-
-
-def _texts(family: Family, slot: str) -> Iterator[str]:
-    """Every question that the family asks of this data."""
-    for wording, composition in itertools.product(family.wordings, (None, *COMPOSITIONS.values())):
-        yield _text(wording, slot, composition)
-
-
-def _text(wording: str, slot: str, composition: Composition | None) -> str:
-    question = wording.format(slot)
-    if composition is None:
-        return question
-    return question + (" " if question[-1] in "?." else ". ") + composition.wording
-
-
-def _weak(answer: int, least: int) -> bool:
-    """Too small to prove much, or hit as well by programs that reverse digits: palindromes and what ends in 0."""
-    return answer < least or (answer > 10 and (answer % 10 == 0 or str(answer) == str(answer)[::-1]))
-
-
-def _problem(
-    family: Family, composition: Composition | None, wording: str, slot: str, answer: str, what: Draw
-) -> tuple[Problem, Gold]:
-    question = _text(family.wordings[int(wording)], slot, composition)
-    problem_id = f"{family.name}-{hashlib.sha256(question.encode()).hexdigest()[:10]}"
-    name = composition.name if composition else ""
-    problem = Problem(problem_id, what.split, what.round, family.name, name, wording, what.part, question)
-    return problem, Gold(problem_id, answer, (composition or family).kind)
-
-
-def data_of(problem: Problem) -> str:
-    """What stands in the slot of the question's wording: `_problem` the other way."""
-    question = problem.question
-    if problem.composition:
-        question = question.removesuffix(COMPOSITIONS[problem.composition].wording).removesuffix(" ").removesuffix(".")
-    before, after = FAMILIES[problem.family].wordings[int(problem.wording)].split("{}")
-    return question.removeprefix(before).removesuffix(after)

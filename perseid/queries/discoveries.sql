@@ -1,26 +1,28 @@
--- The first round in which a family, or a composition on it, was verified, and whether the teacher had shown it.
+-- The first round in which problems of a facet's value were verified, and whether any of them had been demonstrated.
 -- experiment = null: of this experiment only
+-- facet = null: of this facet only
 with shown as (
-    select distinct p.experiment, p.family, p.composition
-    from demonstrations d join problems p using (experiment, problem_id)
+    select distinct f.experiment, f.name, f.value
+    from demonstrations d join facets f using (experiment, problem_id)
     where d.kind = 'demonstration'
 ), asked as (
-    select experiment, family, composition, count(*) as pool
-    from problems where split = 'pool' group by all
+    select f.experiment, f.name, f.value, count(distinct f.problem_id) as pool
+    from pools p join facets f using (experiment, problem_id)
+    where p.split = 'pool' group by all
 ), found as (
-    select experiment, family, composition, min(round) as first_round, count(distinct problem_id) as problems
-    from verified group by all
+    select f.experiment, f.name, f.value, min(v.round) as first_round, count(distinct v.problem_id) as problems
+    from verified v join facets f using (experiment, problem_id) group by all
 )
 select
     a.experiment,
-    a.family,
-    a.composition,
-    s.family is not null as demonstrated,
+    a.name as facet,
+    a.value,
+    s.name is not null as demonstrated,
     f.first_round,
     coalesce(f.problems, 0) as problems,
     a.pool
 from asked a
-left join found f using (experiment, family, composition)
-left join shown s using (experiment, family, composition)
-where $experiment::varchar is null or a.experiment = $experiment
-order by a.experiment, demonstrated desc, f.first_round nulls last, a.family, a.composition
+left join found f using (experiment, name, value)
+left join shown s using (experiment, name, value)
+where ($experiment::varchar is null or a.experiment = $experiment) and ($facet::varchar is null or a.name = $facet)
+order by a.experiment, a.name, demonstrated desc, f.first_round nulls last, a.value

@@ -15,19 +15,20 @@ with checkpoint as (
     join lineage l on l.parent_key = p.key and l.parent_version = p.version
     join checkpoint c on c.key = l.child_key and c.version = l.child_version
     where p.split = 'train' and coalesce(l.role, 'pairs') = 'pairs'
-), about as (
-    select distinct on (experiment, problem_id) experiment, problem_id, family, composition, question from problems
+), described as (
+    select experiment, problem_id, string_agg(name || '=' || value, ', ' order by name) as facets from facets group by all
 )
 select
     u.problem_id,
-    a.family,
-    a.composition,
+    a.source as problem_source,
+    d.facets,
     u.source,
     u.from_round,
     count(*) as rows,
     sum(u.weight) as weight,
     a.question
 from used u
-left join about a using (experiment, problem_id)
+left join problems a using (experiment, problem_id)
+left join described d using (experiment, problem_id)
 group by all
 order by u.source, u.from_round, u.problem_id

@@ -24,7 +24,7 @@ from perseid.artifacts.present import known as graph_known
 from perseid.errors import UserError, printable
 from perseid.queries.catalog import named
 from perseid.queries.columns import leaving, numbers
-from perseid.tables import SCHEMAS, columns_of
+from perseid.tables import SCHEMAS, columns_of, key_of
 
 READING: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 KEY: Final = re.compile(r"(?P<experiment>\w+)(/round_(?P<round>\d+))?/(?P<stage>\w+)(/(?P<shard>\w+))?")
@@ -62,6 +62,7 @@ SQL_TYPES: Final[Mapping[Any, str]] = {
     pl.Float64: "double",
     pl.Boolean: "boolean",
 }
+ONCE: Final = ("problems", "gold", "facets")  # a row a key, in however many artifacts it stands
 VIEWS: Final = (*SCHEMAS, "manifests", "lineage")
 
 
@@ -72,9 +73,10 @@ NAMING: Final = {
     "key": ("manifests", "key"),
     "version": ("manifests", "version"),
     "problem_id": ("problems", "problem_id"),
+    "facet": ("facets", "name"),
     "part": ("metrics", "part"),
 }
-ALL_PARTS: Final = "all"  # stands for no part in particular, where nothing is measured yet as well
+ALL: Final = "all"  # stands for no facet and part in particular, where nothing is measured yet as well
 BATCH: Final = 1000  # rows that leave DuckDB at once
 
 
@@ -184,12 +186,12 @@ def _rows(connection: duckdb.DuckDBPyConnection, sql: str, values: dict[str, Any
 def _check_name(connection: duckdb.DuckDBPyConnection, where: str, parameter: str, value: object) -> None:
     """Raises `UserError` with the nearest names where nothing in the store is called so."""
     view, column = NAMING[parameter]
+    if value == ALL and parameter in ("facet", "part"):
+        return
     found = f'select distinct "{column}"::varchar from {view}'
     if connection.execute(f'{found} where "{column}"::varchar = $value::varchar', {"value": value}).fetchall():
         return
     names = [name for (name,) in connection.execute(f"{found} order by all limit 10000").fetchall()]
-    if value == ALL_PARTS and parameter == "part":
-        return
     known = _near(str(value), names) or f"; there are {_list(names[:5])}{', …' if len(names) > 5 else ''}"
     told = known if names else "; there are no artifacts in this root yet"
     raise UserError(where, parameter, f"nothing is called {printable(str(value), 80)!r}{told}")
@@ -260,13 +262,17 @@ def _make_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataF
 def _make_view(connection: duckdb.DuckDBPyConnection, name: str, files: pl.DataFrame) -> None:
     called = RENAMED.get(name, {})
     columns = [f'rows."{column}" as "{called.get(column, column)}"' for column in columns_of(name)]
-    place = [f"place.{column}" for column in PLACE if column != "round" or name != "problems"]
+    place = [f"place.{column}" for column in PLACE if column != "round" or name != "pools"]
+    only = ""
+    if name in ONCE:  # a problem stands in every pool that asks it; of two versions the later one tells
+        place, key = ["place.experiment"], ", ".join(f'rows."{column}"' for column in key_of(name))
+        only = f"distinct on (place.experiment, {key})"
     connection.execute("create schema if not exists files")
     _make_table(connection, f"files.{name}", files)
     rows = _parquet(files["file"]) if files.height else _no_rows(name)
     connection.execute(
-        f"create view {name} as select {', '.join(columns + place)} "
-        f"from {rows} as rows join files.{name} as place using (file)"
+        f"create view {name} as select {only} {', '.join(columns + place)} "
+        f"from {rows} as rows join files.{name} as place using (file)" + (" order by place.made desc" if only else "")
     )
 
 
@@ -285,11 +291,11 @@ def _no_rows(name: str) -> str:
 def _files(store: Store, manifests: Iterable[Manifest], table: str) -> pl.DataFrame:
     name = f"{table}.parquet"
     rows = [
-        (str(plain(store.checked(manifest, name))), *_place(manifest))
+        (str(plain(store.checked(manifest, name))), *_place(manifest), f"{manifest.created} {manifest.key}")
         for manifest in manifests
         if name in manifest.files
     ]
-    return pl.DataFrame(rows, schema={"file": pl.String, **PLACE}, orient="row")
+    return pl.DataFrame(rows, schema={"file": pl.String, **PLACE, "made": pl.String}, orient="row")
 
 
 def _place(manifest: Manifest) -> tuple[Any, ...]:

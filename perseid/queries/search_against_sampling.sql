@@ -1,6 +1,7 @@
 -- Search against plain sampling at equal tokens, by round and arm, beside greedy decoding.
 -- experiment = null: of this experiment only
--- part = "all": part of the held-out problems
+-- facet = "all": of the held-out problems
+-- part = "all": value of the facet
 select
     experiment,
     round,
@@ -14,6 +15,6 @@ select
     max(value) filter (where metric = 'matched_tokens') as tokens_sampling,
     max(n) filter (where metric = 'mcts_pass@1') as problems
 from metrics
-where part = $part and ($experiment::varchar is null or experiment = $experiment)
+where facet = $facet and part = $part and ($experiment::varchar is null or experiment = $experiment)
 group by all
 order by experiment, round, arm

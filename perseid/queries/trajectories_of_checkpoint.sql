@@ -5,13 +5,14 @@
 with checkpoint as (
     select key, version from manifests
     where key = $checkpoint and ($version::varchar is null and current or version = $version)
+), described as (
+    select experiment, problem_id, string_agg(name || '=' || value, ', ' order by name) as facets from facets group by all
 )
 select
     e.from_round,
     e.trajectory_id,
     e.problem_id,
-    v.family,
-    v.composition,
+    d.facets,
     e.weight,
     v.rank,
     v.mean_q,
@@ -29,4 +30,5 @@ join lineage searched on searched.child_key = v.key and searched.child_version =
     and coalesce(searched.role, 'trees') = 'trees'
 join trajectories t on t.key = searched.parent_key and t.version = searched.parent_version
     and t.trajectory_id = v.trajectory_id and t.correct
+left join described d on d.experiment = v.experiment and d.problem_id = v.problem_id
 order by e.from_round, e.problem_id, v.rank, t.key, t.node_id

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Whose verified examples train (`history`) decides which inputs there are, and stands there.
 TRAINING: Final = ("training.policy", "-training.policy.history", "models.policy.lora", "engine.threads", "seed")
 CONTROL: Final = ("control", *TRAINING, "-training.policy.verified_weight")
-ANSWERING: Final = ("method", "sampling", "format", "kernel", "grader", "sandbox", "toolbox")
+ANSWERING: Final = ("method", "sampling", "format", "kernel", "grader", "sandbox", "prelude")
 
 
 def stages(e: Experiment, round: Round) -> Sequence[Stage]:
@@ -32,7 +32,7 @@ def stages(e: Experiment, round: Round) -> Sequence[Stage]:
 
 def _problems() -> Stage:
     drawn = ("problems", "-problems.pool", "seed")
-    return Stage("problems", "problems", {}, drawn, ("families", "toolbox", "format"))
+    return Stage("problems", "problems", {}, drawn, ("sources", "prelude", "format"))
 
 
 def _first(e: Experiment) -> Iterator[Stage]:
@@ -46,17 +46,14 @@ def _first(e: Experiment) -> Iterator[Stage]:
 def _round(e: Experiment, r: int) -> Iterator[Stage]:
     now = e.at(r)
     problems, pool, trees = once("problems"), here("pool"), here("trajectories")
-    # Of a pool the sizes of the other splits decide nothing but what is taken: that stands in its inputs.
-    named = tuple(f"problems.{name}" for name in ("source", "demonstrated", "undemonstrated"))
-    composed = ("problems.demonstrated_compositions", "problems.undemonstrated_compositions")
-    drawn = (*named, *composed, "problems.pool", "seed")
-    yield Stage("pool", "pool", {"problems": problems, "asked": earlier("pool")}, drawn, ("families",), "acquire")
+    asked = {"problems": problems, "asked": earlier("pool")}
+    yield Stage("pool", "pool", asked, ("problems", "seed"), ("sources",), "acquire")
     guide = {"guide": before("ppm")} if now.search.ppm and r > 1 else {}
     searched = {"pool": pool, "policy": before("policy"), **guide}
-    searching = ("method", "format", "kernel", "grader", "sandbox", "toolbox")
+    searching = ("method", "format", "kernel", "grader", "sandbox", "prelude")
     search = ("search", "engine", "shards", "seed")
     yield Stage("trajectories", "trajectories", searched, search, searching, "acquire", sharded=True)
-    found, rerun = {"pool": pool, "trees": trees}, ("format", "grader", "sandbox", "toolbox")
+    found, rerun = {"pool": pool, "trees": trees}, ("format", "grader", "sandbox", "prelude")
     yield Stage("verified", "verified", found, ("selection.top",), rerun, "refine")
     yield Stage("pairs", "pairs", found, ("selection.pairs",), ("format",), "refine")
     shown = {"problems": problems, "base": base("policy")}
@@ -73,7 +70,7 @@ def _round(e: Experiment, r: int) -> Iterator[Stage]:
     judged = {"problems": problems, "asked": so_far("pool"), "policy": here("policy"), **arm, "ppm": here("ppm")}
     known = {**judged, "verified": here("verified"), "earlier": earlier("evaluation")}
     yield Stage(
-        "evaluation", "evaluation", known, ("evaluation", "engine", "seed"), (*ANSWERING, "families"), "evaluate"
+        "evaluation", "evaluation", known, ("evaluation", "engine", "seed"), (*ANSWERING, "redraws"), "evaluate"
     )
 
 

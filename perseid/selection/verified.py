@@ -5,7 +5,7 @@ exactly what the steps printed. What disagrees is dropped and stands in `rejecte
 (comments aside) the best ranked stays. Ranking is by mean Q (rStar-Math, arXiv 2501.04519, section 3.4), then minimum
 Q, and failures are filtered before the cut, so a problem loses no place to a program that does not hold. A trajectory
 of which the grader could not tell is not right, and stands in neither table.
-Does not promise that a program is right on other questions of its family: see `verified_but_wrong` in the evaluation.
+Does not promise that a program is right on other questions of its kind: see `verified_but_wrong` in the evaluation.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _disagreement(candidate: _Candidate, execution: Execution) -> str:
 
 def _row(candidate: _Candidate, about: dict[str, Any], rank: int) -> tuple[Any, ...]:
     row = candidate.row
-    problem = (row["problem_id"], about["family"], about["composition"], about["question"])
+    problem = (row["problem_id"], about["question"])
     return (row["trajectory_id"], *problem, candidate.response, row["answer"], row["mean_q"], row["min_q"], rank)
 
 

@@ -10,7 +10,7 @@ import polars as pl
 from pandera.api.polars.types import PolarsData
 
 from perseid.endings import Ended, NodeStatus
-from perseid.problems.problem import AnswerKind
+from perseid.problems.problem import Split
 
 HASH16: Final = r"^[0-9a-f]{16}$"
 NODE_ID: Final = r"^0(\.[1-9][0-9]*)*$"
@@ -32,15 +32,11 @@ class Table(pa.DataFrameModel):
 
 
 class Problems(Table):
-    """What search may see. `round` is the round whose pool it belongs to, 0 outside pools."""
+    """What search may see. `kind` names the grader that compares answers with the gold."""
 
     problem_id: str = pa.Field(**Text)
-    split: str = pa.Field(isin=["demonstration", "pool", "held_out"])
-    round: int = pa.Field(ge=0)
-    family: str = pa.Field(**Text)
-    composition: str
-    wording: str
-    part: str = pa.Field(isin=["seen", "new_wording", "new_composition"])
+    source: str = pa.Field(**Text)
+    kind: str = pa.Field(**Text)
     question: str = pa.Field(**Text)
 
     class Config:
@@ -48,21 +44,42 @@ class Problems(Table):
 
 
 class Gold(Table):
-    """What only the grader sees; `kind` says how an answer is compared with it."""
+    """What only graders see: JSON."""
 
     problem_id: str = pa.Field(**Text)
     answer: str = pa.Field(**Text)
-    kind: str = pa.Field(isin=list(get_args(AnswerKind)))
 
     class Config:
         unique = ["problem_id"]
 
 
+class Facets(Table):
+    """What else is known of a problem, a value a name: subject, level, split of origin. Results are grouped by it."""
+
+    problem_id: str = pa.Field(**Text)
+    name: str = pa.Field(**Text)
+    value: str = pa.Field(**Text)
+
+    class Config:
+        unique = ["problem_id", "name"]
+
+
+class Pools(Table):
+    """Who is asked when: `round` is the round that searches it, 0 outside pools. A problem may be searched again."""
+
+    round: int = pa.Field(ge=0)
+    split: str = pa.Field(isin=list(get_args(Split)))
+    problem_id: str = pa.Field(**Text)
+
+    class Config:
+        unique = ["round", "split", "problem_id"]
+
+
 class Demonstrations(Table):
-    """Texts of the teacher. `problem_id` is "" for a drill; `response` holds the steps with their delimiters."""
+    """Worked questions. `problem_id` is "" where there is no problem; `response`: the steps with their delimiters."""
 
     example_id: str = pa.Field(**Text)
-    kind: str = pa.Field(isin=["demonstration", "drill", "exploration"])
+    kind: str = pa.Field(**Text)
     problem_id: str
     question: str = pa.Field(**Text)
     response: str = pa.Field(**Text)
@@ -157,8 +174,6 @@ class Verified(Table):
 
     trajectory_id: str = pa.Field(str_matches=HASH16, unique=True)
     problem_id: str = pa.Field(**Text)
-    family: str = pa.Field(**Text)
-    composition: str
     question: str = pa.Field(**Text)
     response: str = pa.Field(**Text)
     answer: str = pa.Field(**Text)
@@ -223,10 +238,13 @@ class PairRejects(Table):
 
 
 class Examples(Table):
-    """The rows that trained a policy. `round` is where a verified trajectory comes from; `weight` its repetitions."""
+    """The rows that trained a policy. `source`: "verified", or the kind of demonstration.
+
+    `round` is where a verified trajectory comes from; `weight` its repetitions.
+    """
 
     example_id: str = pa.Field(**Text)
-    source: str = pa.Field(isin=["demonstration", "drill", "exploration", "verified"])
+    source: str = pa.Field(**Text)
     round: int = pa.Field(ge=0)
     problem_id: str
     trajectory_id: str = pa.Field(nullable=True, str_matches=HASH16)
@@ -294,18 +312,22 @@ class Evaluations(Table):
 
 
 class Metrics(Table):
-    """A metric of an arm over a part of the held-out problems, with its interval; `n` problems (or pairs)."""
+    """A metric of an arm over a part of the held-out problems, with its interval; `n` problems (or pairs).
+
+    The part: those with the value `part` of the facet `facet`; both "all" for the whole.
+    """
 
     arm: str = pa.Field(isin=["policy", "control"])
     metric: str = pa.Field(**Text)
-    part: str = pa.Field(isin=["all", "seen", "new_wording", "new_composition"])
+    facet: str = pa.Field(**Text)
+    part: str = pa.Field(**Text)
     value: float = pa.Field(gt=float("-inf"), lt=float("inf"))
     low: float = pa.Field(gt=float("-inf"), lt=float("inf"))
     high: float = pa.Field(gt=float("-inf"), lt=float("inf"))
     n: int = pa.Field(ge=0)
 
     class Config:
-        unique = ["arm", "metric", "part"]
+        unique = ["arm", "metric", "facet", "part"]
 
     @pa.dataframe_check
     @classmethod
@@ -333,6 +355,8 @@ class Soundness(Table):
 SCHEMAS: Final[dict[str, type[Table]]] = {
     "problems": Problems,
     "gold": Gold,
+    "facets": Facets,
+    "pools": Pools,
     "demonstrations": Demonstrations,
     "nodes": Nodes,
     "texts": Texts,

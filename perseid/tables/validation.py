@@ -50,6 +50,9 @@ NODE: Final = ("problem_id", "node_id")
 RELATIONS: Final = (
     Relation("problems", ("problem_id",), "gold", ("problem_id",), "a problem has no answer"),
     Relation("gold", ("problem_id",), "problems", ("problem_id",), "an answer belongs to no problem"),
+    Relation("facets", ("problem_id",), "problems", ("problem_id",), "a facet belongs to no problem"),
+    Relation("pools", ("problem_id",), "problems", ("problem_id",), "a place belongs to no problem"),
+    Relation("problems", ("problem_id",), "pools", ("problem_id",), "a problem has no place"),
     Relation("demonstrations", ("problem_id",), "problems", ("problem_id",), "a demonstration has no problem", True),
     Relation("texts", NODE, "nodes", NODE, "a text belongs to no node"),
     Relation("nodes", ("problem_id", "parent_id"), "nodes", NODE, "a node has no parent", True),

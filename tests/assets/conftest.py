@@ -17,8 +17,14 @@ from perseid.artifacts import Manifest, Store
 from perseid.engine import Prompt
 from perseid.experiment import Experiment
 
+TOOLS = {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]}
 EXPERIMENT = Experiment.model_validate(
-    {"name": "x", "problems": {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]}, "control": {}, "rounds": [{}, {}]}
+    {
+        "name": "x",
+        "problems": TOOLS,
+        "control": {},
+        "rounds": [{}, {}],
+    }
 )
 GRAPH = unroll(EXPERIMENT)
 CURVE = pl.DataFrame({"step": [10, 20], "loss": [2.0, 1.0], "tokens": [100, 200]})

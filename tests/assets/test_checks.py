@@ -1,7 +1,6 @@
 """Asset checks on a real store: what they let pass, and the rows they show when they do not."""
 
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -9,11 +8,19 @@ import pytest
 
 from assets.checks import disjoint_check, soundness_check, table_failures, tables_check
 from assets.graph import unroll
+from assets.problems import frames_of
 from perseid.artifacts import Manifest, Store
 from perseid.experiment import Experiment
+from perseid.problems import Gold, Item, Problem
+from perseid.tables import frame
 
+TOOLS = {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]}
 EXPERIMENT = Experiment.model_validate(
-    {"name": "x", "problems": {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]}, "rounds": [{}]}
+    {
+        "name": "x",
+        "problems": TOOLS,
+        "rounds": [{}],
+    }
 )
 GRAPH = unroll(EXPERIMENT)
 
@@ -23,9 +30,12 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-def problem(problem_id: str, split: str, question: str, **about: str) -> dict[str, Any]:
-    row = {"family": "gcd", "composition": "", "wording": "0", "part": "seen", **about}
-    return {"problem_id": problem_id, "split": split, "round": 0, **row, "question": question}
+Asked = tuple[str, Item]
+
+
+def problem(problem_id: str, split: str, question: str, **about: str) -> Asked:
+    facets = {"family": "gcd", "wording": "0", "part": "seen", **about}
+    return split, Item(Problem(problem_id, "tools", "number", question), Gold(problem_id, "1"), facets)
 
 
 def publish(store: Store, key: str, frames: dict[str, pl.DataFrame]) -> Manifest:
@@ -35,12 +45,10 @@ def publish(store: Store, key: str, frames: dict[str, pl.DataFrame]) -> Manifest
         return draft.publish("code", {})
 
 
-def publish_problems(store: Store, rows: list[dict[str, Any]]) -> Manifest:
-    columns = ("problem_id", "split", "round", "family", "composition", "wording", "part", "question")
-    problems = pl.DataFrame(rows).select(*columns)
-    gold = problems.select("problem_id", answer=pl.lit("1"), kind=pl.lit("number"))
-    shown = pl.DataFrame(schema=dict.fromkeys(("example_id", "kind", "problem_id", "question", "response"), pl.String))
-    return publish(store, "x/problems", {"problems": problems, "gold": gold, "demonstrations": shown})
+def publish_problems(store: Store, rows: list[Asked]) -> Manifest:
+    splits = {split for split, _ in rows}
+    tables = frames_of({split: [item for where, item in rows if where == split] for split in splits})
+    return publish(store, "x/problems", {**tables, "demonstrations": frame("demonstrations", [])})
 
 
 def evaluate(check: dg.AssetChecksDefinition, store: Store) -> dg.AssetCheckEvaluation:
@@ -54,23 +62,34 @@ def evaluate(check: dg.AssetChecksDefinition, store: Store) -> dg.AssetCheckEval
 
 def test_disjoint_splits_pass(store: Store) -> None:
     publish_problems(store, [problem("a", "pool", "gcd of 2 and 4?"), problem("b", "held_out", "gcd of 3 and 9?")])
-    assert evaluate(disjoint_check(GRAPH["x/problems"]), store).passed
+    assert evaluate(disjoint_check(EXPERIMENT, GRAPH["x/problems"]), store).passed
 
 
 def test_a_held_out_question_in_a_pool_is_shown(store: Store) -> None:
     publish_problems(store, [problem("a", "pool", "gcd of 2 and 4?"), problem("b", "held_out", "gcd of 2 and 4?")])
-    found = evaluate(disjoint_check(GRAPH["x/problems"]), store)
+    found = evaluate(disjoint_check(EXPERIMENT, GRAPH["x/problems"]), store)
     assert not found.passed
     assert found.blocking
     rows = [record.data for record in found.metadata["failure cases"].records]
-    assert [(row["question"], row["splits"]) for row in rows] == [("gcd of 2 and 4?", "held_out, pool of round 0")]
+    assert [(row["question"], row["splits"]) for row in rows if row["splits"]] == [
+        ("gcd of 2 and 4?", "held_out, pool of round 0")
+    ]
 
 
 def test_a_new_wording_that_training_sees_is_shown(store: Store) -> None:
     asked = problem("b", "held_out", "gcd of 3 and 9?", part="new_wording")
     publish_problems(store, [problem("a", "pool", "gcd of 2 and 4?"), asked])
-    found = evaluate(disjoint_check(GRAPH["x/problems"]), store)
+    found = evaluate(disjoint_check(EXPERIMENT, GRAPH["x/problems"]), store)
     assert [record.data["problem_id"] for record in found.metadata["failure cases"].records] == ["b"]
+
+
+def test_a_question_that_two_rounds_ask_breaks_the_toy_s_promise_alone(store: Store) -> None:
+    twice = [problem("a", "pool", "gcd of 2 and 4?"), problem("b", "held_out", "gcd of 3 and 9?")]
+    publish_problems(store, twice)
+    again = frames_of({"pool": [twice[0][1]]}, 1)
+    publish(store, "x/round_01/pool", again)
+    found = evaluate(disjoint_check(EXPERIMENT, GRAPH["x/round_01/pool"]), store)
+    assert [record.data["problem_id"] for record in found.metadata["failure cases"].records] == ["a"]
 
 
 def test_tables_as_published_pass_their_check(store: Store) -> None:

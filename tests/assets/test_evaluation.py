@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,21 @@ import pytest
 
 from assets import evaluation
 from assets.graph import unroll
+from assets.problems import frames_of
 from assets.work import Made, Plan, Work, present_inputs
 from perseid.artifacts import Manifest, Store
 from perseid.engine import Completion, Generate
 from perseid.experiment import Experiment
 from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP
-from perseid.problems import Gold, Problem, toolbox_source
+from perseid.problems import Gold, Item, Problem
+from perseid.problems.sources.tools.versions import toolbox_source
 from perseid.sandbox import Sandbox
 from perseid.tables import frame
 
 EXPERIMENT = Experiment.model_validate(
     {
         "name": "x",
-        "problems": {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]},
+        "problems": {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]},
         "evaluation": {
             "samples": 2,
             "mcts_problems": 1,
@@ -39,8 +41,8 @@ GRAPH = unroll(EXPERIMENT)
 GOLD = {"LCM of 4, 6": "12", "LCM of 5, 7": "35", "LCM of 4, 6, 8, 9, 10, 12": "360"}
 PROGRAM = f"# read the numbers\na = numbers(q){END_OF_STEP}# take {{0}}\nb = {{0}}(a){END_OF_STEP}# answer\nprint(b)"
 RIGHT, LUCKY = PROGRAM.format("lcm"), PROGRAM.format("prod")
-HELD_OUT = [Problem(f"lcm-{n}", "held_out", 0, "lcm", "", "2", "seen", text) for n, text in enumerate(GOLD)]
-POOL = [Problem("lcm-9", "pool", 1, "lcm", "", "0", "seen", "LCM of 9, 2")]
+HELD_OUT = [Problem(f"lcm-{n}", "tools", "number", text) for n, text in enumerate(GOLD)]
+POOL = [Problem("lcm-9", "tools", "number", "LCM of 9, 2")]
 SCORES = [("a" * 16, "held_out", 0.5, -0.5)]
 
 
@@ -91,7 +93,7 @@ class Machines:
         return Longest()
 
     @contextmanager
-    def sandbox(self) -> Iterator[Sandbox]:
+    def sandbox(self, prelude: str) -> Iterator[Sandbox]:
         with Sandbox(prelude=toolbox_source()) as sandbox:
             yield sandbox
 
@@ -107,8 +109,10 @@ def publish(store: Store, key: str, frames: dict[str, pl.DataFrame], name: str =
 
 
 def problem_tables(problems: list[Problem]) -> dict[str, pl.DataFrame]:
-    gold = [Gold(p.problem_id, GOLD.get(p.question, "18"), "number") for p in problems]
-    return {"problems": pl.DataFrame(list(map(asdict, problems))), "gold": pl.DataFrame(list(map(asdict, gold)))}
+    gold = [Gold(p.problem_id, GOLD.get(p.question, "18")) for p in problems]
+    known = [{"family": "lcm", "wording": str(n % 2)} for n in range(len(problems))]
+    items = [Item(*each) for each in zip(problems, gold, known, strict=True)]
+    return frames_of({"held_out" if problems is HELD_OUT else "pool": items})
 
 
 @pytest.fixture
@@ -119,7 +123,7 @@ def store(tmp_path: Path) -> Store:
     publish(store, "x/round_00/policy", {}, "base")
     publish(store, "x/round_01/pool", problem_tables(POOL))
     verified = [
-        (f"{n:016x}", "lcm-9", "lcm", "", POOL[0].question, text + END_OF_ANSWER, "18", 1.0, 1.0, n)
+        (f"{n:016x}", "lcm-9", POOL[0].question, text + END_OF_ANSWER, "18", 1.0, 1.0, n)
         for n, text in enumerate((RIGHT, LUCKY), 1)
     ]
     publish(store, "x/round_01/verified", {"verified": frame("verified", verified)})
@@ -165,7 +169,8 @@ def test_questions_longer_than_the_context_are_in_the_denominator_and_shown(stor
     assert told.metrics["greedy_pass@1"] == pytest.approx(2 / 3)
     assert told.metrics["sampled_pass@2"] == pytest.approx(2 / 3)
     assert told.metrics["greedy_refused"] == told.metrics["sampled_refused"] == pytest.approx(1 / 3)
-    n = store.read(manifest, "metrics").filter(pl.col("metric").str.contains("greedy"))["n"]
+    whole = store.read(manifest, "metrics").filter(facet="all")
+    n = whole.filter(pl.col("metric").str.contains("greedy"))["n"]
     assert set(n) == {3}
 
 
@@ -181,6 +186,6 @@ def test_a_round_is_compared_with_its_control_with_the_round_before_and_with_fre
     assert told.metrics["verified_but_wrong"] == 0.5
     sound = store.read(manifest, "soundness").select("fresh", "right", "untold").rows()
     assert sound == [(2, 2, 0), (2, 0, 0)]
-    shown = told.tables["by part"]["metric"].unique().to_list()
+    shown = told.tables["by facet"]["metric"].unique().to_list()
     assert sorted(shown) == sorted(evaluation.SHOWN)
     assert told.pictures["accuracy"].startswith(b"\x89PNG")

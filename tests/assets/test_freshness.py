@@ -9,8 +9,14 @@ from assets.graph import Graph, unroll
 from perseid.artifacts import Manifest, Store
 from perseid.experiment import Experiment
 
+TOOLS = {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]}
 EXPERIMENT = Experiment.model_validate(
-    {"name": "x", "problems": {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]}, "shards": 2, "rounds": [{}]}
+    {
+        "name": "x",
+        "problems": TOOLS,
+        "shards": 2,
+        "rounds": [{}],
+    }
 )
 GRAPH = unroll(EXPERIMENT)
 UNITS = {unit.key: unit for unit in units(GRAPH)}

@@ -18,7 +18,7 @@ from perseid.tables import columns_of
 EXPERIMENT = Experiment.model_validate(
     {
         "name": "x",
-        "problems": {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]},
+        "problems": {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]},
         "evaluation": {"bootstrap_samples": 100},
         "rounds": [{}, {}],
     }

@@ -5,7 +5,7 @@ from typing import Any
 from assets.graph import inputs_of, of_rounds, settings_of, unroll
 from perseid.experiment import Experiment
 
-PROBLEMS = {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]}
+PROBLEMS = {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]}
 
 
 def experiment(**changes: Any) -> Experiment:

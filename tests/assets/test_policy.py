@@ -19,7 +19,7 @@ DEMONSTRATED = [("<|question|>GCD of 4, 6<|steps|>", "print(2)", 1.0), ("<|quest
 
 
 def verified(number: int, question: str, response: str) -> tuple[object, ...]:
-    return (f"{number:016x}", f"p{number}", "gcd", "", question, response, "1", 1.0, 1.0, 1)
+    return (f"{number:016x}", f"p{number}", question, response, "1", 1.0, 1.0, 1)
 
 
 @pytest.fixture

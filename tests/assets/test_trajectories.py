@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,13 @@ import pytest
 
 from assets import trajectories
 from assets.graph import unroll
+from assets.problems import frames_of
 from assets.work import Made, Plan, Work, present_inputs
 from models.engines.scripted import Choices, ScriptedEngine
 from perseid.artifacts import Manifest, Store
 from perseid.engine import Completion, EngineFailure, Generate
 from perseid.experiment import Experiment
-from perseid.problems import Gold
-from perseid.problems.problem import Problem
+from perseid.problems import Gold, Item, Problem
 from perseid.sandbox import Sandbox
 from tests.perseid.search.conftest import options
 
@@ -52,13 +52,13 @@ class Machines:
         yield self.policy
 
     @contextmanager
-    def sandbox(self) -> Iterator[Sandbox]:
+    def sandbox(self, prelude: str) -> Iterator[Sandbox]:
         with Sandbox() as sandbox:
             yield sandbox
 
 
 def experiment(**search: Any) -> Experiment:
-    problems = {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]}
+    problems = {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]}
     settings = {"candidates": 3, "rollouts": 4, "max_depth": 4, **search}
     return Experiment.model_validate({"name": "x", "problems": problems, "search": settings, "rounds": [{}]})
 
@@ -80,11 +80,12 @@ def prepared(root: Path) -> Store:
 
 
 def publish_pool(store: Store, **corrected: str) -> None:
-    asked = [Problem(f"p{i}", "pool", 1, "lcm", "", "w", "seen", f"{i + 2} {i + 5}") for i in range(4)]
-    gold = [Gold(f"p{i}", corrected.get(f"p{i}", str((i + 2) * (i + 5))), "number") for i in range(4)]
+    asked = [Problem(f"p{i}", "tools", "number", f"{i + 2} {i + 5}") for i in range(4)]
+    gold = [Gold(f"p{i}", corrected.get(f"p{i}", str((i + 2) * (i + 5)))) for i in range(4)]
     with store.draft("x/round_01/pool") as draft:
-        draft.table("problems", pl.DataFrame(list(map(asdict, asked))))
-        draft.table("gold", pl.DataFrame(list(map(asdict, gold))))
+        items = [Item(*pair, {"half": str(i % 2)}) for i, pair in enumerate(zip(asked, gold, strict=True))]
+        for name, table in frames_of({"pool": items}, 1).items():
+            draft.table(name, table)
         draft.publish("code", {})
 
 

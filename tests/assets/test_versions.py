@@ -18,7 +18,9 @@ from perseid.engines import Server, Transformers, Vllm
 from perseid.experiment import Experiment, Training
 from perseid.formats import TOOLS
 from perseid.methods import rejection, rstar_math
-from perseid.problems import families
+from perseid.problems.settings import Problems
+from perseid.problems.sources.tools import Pool, Settings, families
+from perseid.problems.sources.tools import versions as of_tools
 from perseid.sandbox import sandbox
 from perseid.search import kernel
 from perseid.section import Section
@@ -26,7 +28,7 @@ from perseid.section import Section
 GOLDEN = Path(__file__).with_name("defaults.json")
 FILE: dict[str, Any] = {
     "name": "x",
-    "problems": {"demonstrated": ["gcd", "products"], "undemonstrated": ["lcm"]},
+    "problems": {"train": [{"source": "tools", "demonstrated": ["gcd", "products"], "undemonstrated": ["lcm"]}]},
     "control": {},
     "training": {"bootstrap": {"steps": 250, "learning_rate": 3e-3}},
     "rounds": [{}, {"search": {"ppm": True}}],
@@ -39,11 +41,8 @@ STALE: dict[str, set[str]] = {
     "description": set(),
     "seed": {"problems", "pool", *TRAINED, *GENERATED},
     "method": {"trajectories", "evaluation", "first evaluation"},
-    "problems": {"problems"},
-    "problems.demonstrated": {"problems", "pool"},
-    "problems.undemonstrated": {"problems", "pool", "verified", *GENERATED},  # its answers are of another kind
-    "problems.demonstrated_compositions": {"problems", "pool"},
-    "problems.undemonstrated_compositions": {"problems", "pool"},
+    "problems": {"problems", "pool"},
+    "problems.train.1.undemonstrated": {"problems", "pool", "verified", *GENERATED},  # its answers are of another kind
     "problems.pool": {"pool"},
     "models.policy": {"bootstrap"},
     "engine": GENERATED,
@@ -89,8 +88,12 @@ DEFAULTS = {
     "engine": Transformers,
     "models.policy": TinyLlama,
 }  # where there are kinds, the one that a file need not name
-OTHER = {"method": "rejection", "problems.demonstrated": ["gcd"], "problems.undemonstrated": ["lcm", "weekday"]}
-OTHER |= {"problems.demonstrated_compositions": ["double"], "problems.undemonstrated_compositions": ["square"]}
+OTHER = {"method": "rejection", "problems.train.1.demonstrated": ["gcd"]}
+OTHER |= {
+    "problems.train.1.undemonstrated": ["lcm", "weekday"],
+    "problems.train.1.demonstrated_compositions": ["double"],
+}
+OTHER |= {"problems.train.1.undemonstrated_compositions": ["square"]}
 OTHER |= {"models.policy.hidden_size": 136, "evaluation.confidence": 0.5, "gate.confidence": 0.5, "name": "y"}
 
 
@@ -111,7 +114,9 @@ def leaves(section: type[BaseModel], above: str = "") -> Iterator[tuple[str, Fie
     """Every field that is no section itself, by dotted path."""
     for name, field in section.model_fields.items():
         inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, Section):
+        if path := {"train": "train.1.", "pool": "pool."}.get(name) if section is Problems else None:
+            yield from leaves(Settings if name == "train" else Pool, f"{above}{path}")
+        elif isinstance(inner, type) and issubclass(inner, Section):
             yield from leaves(inner, f"{above}{name}.")
         elif kind := DEFAULTS.get(above + name):
             yield from leaves(kind, f"{above}{name}.")
@@ -121,7 +126,7 @@ def leaves(section: type[BaseModel], above: str = "") -> Iterator[tuple[str, Fie
 
 def value_at(section: BaseModel, path: str) -> Any:
     for name in path.split("."):
-        section = getattr(section, name)
+        section = section[int(name) - 1] if isinstance(section, tuple) else getattr(section, name)
     return section
 
 
@@ -141,6 +146,9 @@ def another(path: str, value: Any, field: FieldInfo) -> Any:
 
 def laid(file: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     name, _, rest = path.partition(".")
+    if rest.startswith("1."):  # the first of a list
+        [first] = file[name]
+        return {**file, name: [laid(first, rest[2:], value)]}
     return {**file, name: laid(file.get(name) or {}, rest, value) if rest else value}
 
 
@@ -184,8 +192,9 @@ USERS = {
     "kernel": GENERATED,
     "grader": {"verified", *GENERATED},
     "sandbox": {"verified", *GENERATED},
-    "toolbox": {"problems", "verified", *GENERATED},
-    "families": {"problems", "pool", "evaluation"},
+    "prelude": {"problems", "verified", *GENERATED},
+    "sources": {"problems", "pool"},
+    "redraws": {"evaluation"},
     "template": set(),  # of a pretrained base alone
 }
 
@@ -205,10 +214,12 @@ def raise_owner(name: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Non
         monkeypatch.setattr(keys, "BUILT_IN", {**keys.BUILT_IN, "number": changed})
     elif name == "sandbox":
         monkeypatch.setattr(sandbox, "VERSION", "next")
-    elif name == "toolbox":
-        monkeypatch.setattr(keys, "toolbox_version", lambda: "next")
+    elif name == "prelude":
+        monkeypatch.setattr(of_tools, "toolbox_source", lambda: "next = 1")
+    elif name == "redraws":
+        monkeypatch.setattr(Settings, "redraws_key", lambda self, root: "next")
     elif name == "template":
-        monkeypatch.setitem(cast(dict[str, object], keys.OWNERS), "template", lambda e: "next")
+        monkeypatch.setitem(cast(dict[str, object], keys.OWNERS), "template", lambda *asked: "next")
     else:
         copy = folder / "families.py"
         copy.write_text(Path(families.__file__).read_text().replace("Then double it.", "Then take it twice."))
@@ -221,7 +232,8 @@ def test_what_rests_on_an_owner_becomes_stale_with_it_and_nothing_else(
 ) -> None:
     before = versions(FILE)
     raise_owner(name, monkeypatch, tmp_path)
-    assert changed(before, versions(FILE)) == USERS[name]
+    asks_anew = USERS["redraws"] if name == "sources" else set()  # the same families draw both
+    assert changed(before, versions(FILE)) == USERS[name] | asks_anew
 
 
 def test_a_pretrained_base_rests_on_its_section_and_its_template_and_lora_on_what_trains(tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ from perseid.errors import UserError
 from perseid.experiment import Experiment, load_experiment
 from perseid.formats import TOOLS
 from perseid.methods import method_named
-from perseid.tables import columns_of
+from perseid.tables import columns_of, frame
 from tests.assets.conftest import EXPERIMENT, GRAPH, Begin, FakeTracking, FakeTrainer, publish
 
-FILE = "name: x\nproblems: {demonstrated: [gcd], undemonstrated: [lcm]}\nshards: 2\nrounds: [{}]\n"
+ASKED = "{train: [{source: tools, demonstrated: [gcd], undemonstrated: [lcm]}]}"
+FILE = f"name: x\nproblems: {ASKED}\nshards: 2\nrounds: [{{}}]\n"
 
 
 def attempt(plan: Plan, shard: str | None, store: Store, tracking: FakeTracking, reports: list[Report]) -> Any:
@@ -32,12 +33,7 @@ def plan(key: str, experiment: Experiment = EXPERIMENT, graph: Graph = GRAPH) ->
 
 
 def asked(*questions: str) -> pl.DataFrame:
-    whole = dict.fromkeys(columns_of("problems"), "")
-    rows = [
-        {**whole, "problem_id": q, "split": "pool", "round": 1, "family": "gcd", "question": q, "wording": "w"}
-        for q in questions
-    ]
-    return pl.DataFrame(rows).with_columns(part=pl.lit("seen"))
+    return frame("problems", [(q, "tools", "number", q) for q in questions])
 
 
 def test_an_attempt_is_tracked_in_its_round_with_its_settings_and_its_draft_is_seen_by_nobody(store: Store) -> None:

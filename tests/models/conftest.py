@@ -9,10 +9,11 @@ from models.bases.tiny_llama import bootstrap
 from models.examples import Example
 from models.sft import train_policy
 from perseid.checkpoints import TinyLlama
-from perseid.experiment import PolicyTraining, Problems
+from perseid.experiment import PolicyTraining
 from perseid.formats import TOOLS
 from perseid.formats.tools import MARKS
-from perseid.problems import build
+from perseid.problems.sources.tools import Settings
+from perseid.problems.sources.tools.drawing import Tools
 
 ATTEMPT = Attempt(0, "x/round_01/policy", "training.policy")
 SETTINGS = PolicyTraining(steps=80, batch=16, learning_rate=5e-3)
@@ -20,8 +21,8 @@ SETTINGS = PolicyTraining(steps=80, batch=16, learning_rate=5e-3)
 
 @pytest.fixture(scope="session")
 def examples() -> list[Example]:
-    settings = Problems(demonstrated=("gcd", "products"), undemonstrated=(), demonstrations=30, drills=0)
-    shown = build(settings, seed=1, pools=[]).demonstrations
+    settings = Settings(demonstrated=("gcd", "products"), undemonstrated=(), demonstrations=30, drills=0)
+    shown = Tools(settings, seed=1).brought().demonstrations
     return [Example(TOOLS.prompt(d.question), TOOLS.split(TOOLS.write(d.steps))) for d in shown]
 
 

@@ -18,7 +18,7 @@ HEAVY = ("torch", "transformers", "trl", "vllm", "mlflow", "matplotlib", "datase
 EXPERIMENT = Experiment.model_validate(
     {
         "name": "x",
-        "problems": {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]},
+        "problems": {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]},
         "control": {},
         "shards": 2,
         "rounds": [{}, {"search": {"ppm": True}}],

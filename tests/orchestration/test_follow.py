@@ -20,7 +20,7 @@ from perseid.experiment import Experiment
 EXPERIMENT = Experiment.model_validate(
     {
         "name": "x",
-        "problems": {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]},
+        "problems": {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]},
         "shards": 2,
         "rounds": [{}],
     }

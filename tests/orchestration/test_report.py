@@ -15,12 +15,18 @@ from perseid.artifacts import Store
 from perseid.experiment import Experiment
 from perseid.gate import Case, Decision, Holder
 
-METRICS = {"arm": "policy", "metric": "greedy_pass@1", "part": "all", "low": 0.0, "high": 1.0, "n": 40}
+TOOLS = {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]}
+METRICS = {"arm": "policy", "metric": "greedy_pass@1", "facet": "all", "part": "all", "low": 0.0, "high": 1.0, "n": 40}
 
 
 def experiment(**changes: Any) -> Experiment:
     return Experiment.model_validate(
-        {"name": "x", "problems": {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]}, "rounds": [{}, {}], **changes}
+        {
+            "name": "x",
+            "problems": TOOLS,
+            "rounds": [{}, {}],
+            **changes,
+        }
     )
 
 
@@ -33,7 +39,7 @@ def publish(store: Store, e: Experiment, share: float, last: int = 2) -> None:
         with store.draft(unit.key) as draft:
             draft.path("content").write_text(f"{unit.key} {unit.node.code_version}")
             if unit.node.stage == "evaluation":
-                columns = ("arm", "metric", "part", "value", "low", "high", "n")
+                columns = ("arm", "metric", "facet", "part", "value", "low", "high", "n")
                 draft.table("metrics", pl.DataFrame([{**METRICS, "value": share}]).select(columns))
             inputs = input_versions(graph, unit.node, store)
             assert inputs is not None

@@ -21,7 +21,7 @@ from perseid.experiment import Experiment, load_experiment
 EXPERIMENT = Experiment.model_validate(
     {
         "name": "x",
-        "problems": {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]},
+        "problems": {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]},
         "shards": 2,
         "rounds": [{}, {}],
     }

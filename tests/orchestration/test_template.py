@@ -10,9 +10,10 @@ from orchestration.template import TEMPLATE, write
 from perseid.checkpoints import Pretrained, TinyLlama
 from perseid.engines import Server, Transformers, Vllm
 from perseid.errors import UserError
-from perseid.experiment import Experiment, load_experiment
+from perseid.experiment import Experiment, Round, load_experiment
 from perseid.mistakes import section_in
-from perseid.problems import build
+from perseid.problems.making import brought
+from perseid.problems.sources.tools import Pool, Settings
 from perseid.section import Section
 
 LINE = re.compile(r"(?P<indent> *)(?:# )?(?P<key>[a-z_0-9]+): ?(?P<value>[^#]*)(?P<meaning># .+)?")
@@ -37,6 +38,10 @@ def keys(section: type[Section] = Experiment, above: str = "") -> Iterator[str]:
         yield above + name
         if kinds := KINDS.get(above + name):
             yield from {f"{above}{name}.{key}" for kind in kinds for key in keys(kind)}
+        elif name == "train":  # the template's source
+            yield from keys(Settings, f"{above}train.")
+        elif name == "pool" and section is not Round:
+            yield from keys(Pool, f"{above}pool.")
         elif inner := section_in(field.annotation):
             yield from keys(inner, f"{above}{name}.")
 
@@ -44,12 +49,13 @@ def keys(section: type[Section] = Experiment, above: str = "") -> Iterator[str]:
 def told() -> dict[str, str]:
     """The keys that stand in the template, dotted, with their meaning; a key may stand in a comment."""
     found: dict[str, str] = {}
-    path: list[str] = []
+    above: list[tuple[int, str]] = []  # the keys that a line stands under, each with its indent
     for line in TEMPLATE.read_text().splitlines():
-        match = LINE.fullmatch(line)
+        match = LINE.fullmatch(line.replace("    - ", "      ", 1))  # what stands in a list stands under its key
         if match and not line.startswith("#"):
-            path = [*path[: len(match["indent"]) // 2], match["key"]]
-            found[".".join(path)] = match["meaning"] or ""
+            indent = len(match["indent"])
+            above = [*(one for one in above if one[0] < indent), (indent, match["key"])]
+            found[".".join(key for _, key in above)] = match["meaning"] or ""
     return found
 
 
@@ -60,20 +66,22 @@ def test_every_key_of_every_section_stands_there_with_its_meaning() -> None:
 
 def test_what_it_sets_is_the_default_unless_it_says_otherwise(tmp_path: Path) -> None:
     minimal = tmp_path / "minimal.yaml"
-    minimal.write_text("name: mine\nproblems: {demonstrated: [gcd], undemonstrated: [lcm]}\nrounds: [{}]\n")
+    tools = "{source: tools, demonstrated: [gcd], undemonstrated: [lcm]}"
+    minimal.write_text(f"name: mine\nproblems: {{train: [{tools}]}}\nrounds: [{{}}]\n")
     written, default = load_experiment(write("mine", tmp_path)), load_experiment(minimal)
     differ = {key for key in keys() if key not in OTHERWISE and at(written, key) != at(default, key)}
     assert differ == {
         "problems",
-        "problems.demonstrated",
-        "problems.undemonstrated",
+        "problems.train",
+        "problems.train.demonstrated",
+        "problems.train.undemonstrated",
         "search",
     }
 
 
 def at(section: object, key: str) -> object:
     for name in key.split("."):
-        section = getattr(section, name, None)
+        section = getattr(section[0] if isinstance(section, tuple) and section else section, name, None)
     return section
 
 
@@ -83,7 +91,8 @@ def test_a_new_experiment_loads_under_its_name_and_its_problems_build(
     experiment = load_experiment(write("mine", tmp_path))
     assert experiment.name == "mine"
     assert set(Experiment.model_fields) == experiment.model_fields_set
-    assert len(build(experiment.problems, experiment.seed, [experiment.at(1).problems.pool]).problems) > 100
+    found = brought(experiment.problems, experiment.seed, experiment.root)
+    assert len(found.held_out) + len(found.shown) > 100
     assert caplog.messages == []
 
 

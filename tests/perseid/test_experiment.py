@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from perseid.errors import UserError
-from perseid.experiment import Experiment, PolicyTraining, Pool, Training, load_experiment
+from perseid.experiment import Experiment, PolicyTraining, Training, load_experiment
+from perseid.problems.sources.tools import Pool
 from perseid.section import canonical
 
 SMALL = """
 name: small
-problems: {demonstrated: [gcd], undemonstrated: [lcm]}
+problems: {train: [{source: tools, demonstrated: [gcd], undemonstrated: [lcm]}], pool: {}}
 search: {rollouts: 4}
 rounds:
   - {}
@@ -40,14 +41,14 @@ def test_at_a_round_the_sections_are_as_that_round_sees_them(tmp_path: Path) -> 
     assert (first.search, second.search) == (e.search, e.search.model_copy(update={"ppm": True}))
     assert (first.selection.top, second.selection.top) == (3, e.selection.top)
     assert second.training == Training(policy=PolicyTraining(steps=7))
-    assert first.problems.demonstrated == e.problems.demonstrated
+    assert first.problems.train == e.problems.train
     with pytest.raises(IndexError):
         e.at(3)
 
 
 @pytest.mark.parametrize("rounds", [[{}], [{"search": {"rollouts": 2}}]])
 def test_what_only_changes_how_the_work_is_done_is_no_part_of_the_canonical_form(rounds: list[dict]) -> None:
-    problems = {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]}
+    problems = {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]}
 
     def of(engine: dict, **more: object) -> object:
         e = Experiment.model_validate({"name": "x", "problems": problems, "engine": engine, "rounds": rounds, **more})
@@ -76,8 +77,8 @@ MISTAKES = [
     ("search: {rollouts: 4}", "search: {rolouts: 4}", "search.rolouts: there is no such key (did you mean rollouts?); expected one of " + SEARCH_KEYS),
     ("search: {rollouts: 4}", "serch: {rollouts: 4}", "serch: there is no such key (did you mean search?); expected one of " + SECTIONS),
     ("search: {rollouts: 4}", "search: {zzz: 4}", "search.zzz: there is no such key; expected one of " + SEARCH_KEYS),
-    ("demonstrated: [gcd], ", "demonstratd: [gcd], ", "problems.demonstratd: there is no such key (did you mean demonstrated?); expected one of source"),
-    ("demonstrated: [gcd], ", "", "problems.demonstrated: expected a list; it is missing"),
+    ("demonstrated: [gcd], ", "demonstratd: [gcd], ", "problems.train.1.demonstratd: there is no such key (did you mean demonstrated?); expected one of source"),
+    ("demonstrated: [gcd], ", "", "problems.train.1.demonstrated: expected a list; it is missing"),
     ("name: small", "", "name: expected text; it is missing"),
     ("steps: 7", "stps: 7", "rounds.2.training.policy.stps: there is no such key (did you mean steps?); expected one of batch, learning_rate"),
     ("{search: {ppm: true}, ", "{serch: {ppm: true}, ", "rounds.2.serch: there is no such key (did you mean search?); expected one of pool, search"),
@@ -123,15 +124,24 @@ MISTAKES = [
     ("name: small", "name: small\nmodels: {policy: {context: 16}}", "search.max_step_tokens: expected less than models.policy.context, 16, found 16"),
     ("name: small", "name: small\nmodels: {policy: {vocab_size: 3}}", "models.policy.vocab_size: expected a whole number in [264, 65536], found 3"),
     ("name: small", "name: small\ncontrol: {kind: none}", "control.kind: 'none' is not known; expected one of demonstrations_only"),
-    ("[gcd]", "[gdc]", "problems.demonstrated.1: 'gdc' is not known (did you mean gcd?); expected one of " + FAMILIES_THERE_ARE),
-    ("[lcm]", "[lcm, to_binary, lcm]", "problems.undemonstrated.3: expected each name once, found lcm as problems.undemonstrated.1 too"),
-    ("[lcm]", "[lcm, gcd]", "problems.undemonstrated.2: expected each name once, found gcd as problems.demonstrated.1 too"),
-    ("[gcd], undemonstrated: [lcm]", "[], undemonstrated: []", "problems.undemonstrated: expected at least one family of products"),
-    ("[lcm]", "[lcm], demonstrated_compositions: [duble]", "problems.demonstrated_compositions.1: 'duble' is not known (did you mean double?)"),
-    ("[lcm]", "[to_binary], demonstrated_compositions: [double]", "problems.demonstrated_compositions.1: has no effect: no family here"),
-    ("[lcm]", "[lcm], pool: {demonstrated: 0, undemonstrated: 0}", "problems.pool: expected questions to search in round 1, found none"),
-    ("[lcm]", "[lcm], demonstrations: 0, explorations: 0, drills: 0", "problems.drills: expected demonstrations, explorations or drills"),
-    ("[lcm]", "[weekday], pool: {undemonstrated: 2500}", "problems.pool.undemonstrated: expected at most 365 questions of weekday, which has no more"),
+    ("[gcd]", "[gdc]", "problems.train.1.demonstrated.1: 'gdc' is not known (did you mean gcd?); expected one of " + FAMILIES_THERE_ARE),
+    ("[lcm]", "[lcm, to_binary, lcm]", "problems.train.1.undemonstrated.3: expected each name once, found lcm as undemonstrated.1 too"),
+    ("[lcm]", "[lcm, gcd]", "problems.train.1.undemonstrated.2: expected each name once, found gcd as demonstrated.1 too"),
+    ("[gcd], undemonstrated: [lcm]", "[], undemonstrated: []", "problems.train.1.undemonstrated: expected at least one family of products"),
+    ("[lcm]", "[lcm], demonstrated_compositions: [duble]", "problems.train.1.demonstrated_compositions.1: 'duble' is not known (did you mean double?)"),
+    ("[lcm]", "[to_binary], demonstrated_compositions: [double]", "problems.train.1.demonstrated_compositions.1: has no effect: no family here"),
+    ("pool: {}", "pool: {demonstrated: 0, undemonstrated: 0}", "problems.pool: expected questions to search in round 1, found none"),
+    ("[lcm]", "[lcm], demonstrations: 0, explorations: 0, drills: 0", "problems.train.1.drills: expected demonstrations, explorations or drills"),
+    ("[lcm]}], pool: {}", "[weekday]}], pool: {undemonstrated: 2500}", "problems.pool.undemonstrated: expected at most 365 questions of weekday, which has no more"),
+    ("pool: {}", "pool: {problems: 3}", "problems.pool.problems: there is no such key; expected one of demonstrated, undemonstrated, composed"),
+    ("pool: {}", "pool: 3", "problems.pool: expected keys and their values, found 3"),
+    ("source: tools", "source: tool", "problems.train.1.source: 'tool' is not known (did you mean tools?); expected one of "),
+    ("source: tools, ", "", "problems.train.1.source: expected one of "),
+    ("source: tools", "source: 3", "problems.train.1.source: expected one of "),
+    ("[{source: tools, demonstrated: [gcd], undemonstrated: [lcm]}]", "[]", "problems.train: expected a list of at least 1, found none"),
+    ("[{source: tools, demonstrated: [gcd], undemonstrated: [lcm]}]", "[3]", "problems.train.1: expected a source, a mapping with the key source, found 3"),
+    ("[{source: tools, demonstrated: [gcd], undemonstrated: [lcm]}]", "{source: tools}", "problems.train: expected a list, found keys"),
+    ("[lcm]}]", "[lcm]}, {source: tools, demonstrated: [gcd], undemonstrated: [lcm]}]", "problems.train.1: expected tools alone: it draws itself what a round searches"),
     ("name: small", "name: current", "name: expected another name: current"),
     ("name: small", "name: abcdef0123456789", "name: expected another name: sixteen hex digits"),
     ("name: small", "name: a__round_01", "name: expected no two _ in a row"),
@@ -180,8 +190,12 @@ def test_a_key_that_no_header_can_carry_is_refused_with_the_file_that_needs_one(
     ("old", "new", "warning"),
     [
         ("rollouts: 4", "ppm: true", "search.ppm: has no effect in round 1, which trains the first PPM"),
-        ("[lcm]", "[lcm], held_out_composed: 4", "problems.held_out_composed: has no effect without compositions"),
-        ("[lcm]", "[lcm], pool: {composed: 3}", "problems.pool.composed: has no effect without compositions"),
+        (
+            "[lcm]",
+            "[lcm], held_out_composed: 4",
+            "problems.train.1.held_out_composed: has no effect without compositions",
+        ),
+        ("pool: {}", "pool: {composed: 3}", "problems.pool.composed: has no effect without compositions"),
         (
             "name: small",
             "name: small\nevaluation: {mcts_problems: 0, mcts_rollouts: 3}",

@@ -12,7 +12,7 @@ from perseid.rounds import COMMON, Round
 
 
 def experiment(*rounds: dict[str, Any], **changes: Any) -> Experiment:
-    problems = {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]}
+    problems = {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]}
     return Experiment.model_validate({"name": "x", "problems": problems, "rounds": list(rounds), **changes})
 
 

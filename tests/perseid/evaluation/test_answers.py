@@ -14,14 +14,17 @@ from perseid.formats import TOOLS
 from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP
 from perseid.graders import Judge
 from perseid.methods.rstar_math import METHOD
-from perseid.problems import Gold, Problem, toolbox_source
+from perseid.problems import Gold, Problem
+from perseid.problems.sources.tools import Settings
+from perseid.problems.sources.tools.drawing import Tools
+from perseid.problems.sources.tools.versions import toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
 
 SETTINGS = Evaluation(samples=2, max_tokens=64, mcts_problems=1, mcts_rollouts=1, mcts_candidates=2, fresh_instances=3)
 RIGHT = f"# read the numbers\na = numbers(q){END_OF_STEP}# take lcm\nb = lcm(a){END_OF_STEP}# answer\nprint(b)"
 LUCKY = f"# read the numbers\na = numbers(q){END_OF_STEP}# take prod\nb = prod(a){END_OF_STEP}# answer\nprint(b)"
 QUESTIONS = {"lcm-1": "LCM of 4, 6", "lcm-2": "LCM of 5, 7"}
-PROBLEMS = [Problem(name, "held_out", 0, "lcm", "", "2", "seen", text) for name, text in QUESTIONS.items()]
+PROBLEMS = [Problem(name, "tools", "number", text) for name, text in QUESTIONS.items()]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def by(sandbox: Sandbox) -> Examiner:
         SETTINGS,
         0,
         AsyncSandbox(sandbox),
-        Judge(PROBLEMS, [Gold("lcm-1", "12", "number"), Gold("lcm-2", "35", "number")]),
+        Judge(PROBLEMS, [Gold("lcm-1", "12"), Gold("lcm-2", "35")]),
     )
 
 
@@ -127,7 +130,7 @@ def test_a_program_without_an_answer_is_not_right_and_not_refused(by: Examiner, 
 
 
 def test_an_answer_that_cannot_be_told_is_neither_right_nor_wrong(by: Examiner) -> None:
-    judge = Judge(PROBLEMS, [Gold("lcm-1", "twelve", "number"), Gold("lcm-2", "35", "number")])
+    judge = Judge(PROBLEMS, [Gold("lcm-1", "twelve"), Gold("lcm-2", "35")])
     rows = greedy(PROBLEMS, Writer(RIGHT), "policy", replace(by, judge=judge))
     assert rows.select("problem_id", "status", "answer", "correct").rows() == [
         ("lcm-1", "answer", "12", None),
@@ -161,5 +164,14 @@ def test_a_verified_program_that_was_right_by_chance_is_found_out(sandbox: Sandb
             "response": [RIGHT + END_OF_ANSWER, LUCKY + END_OF_ANSWER],
         }
     )
-    found = soundness(verified, PROBLEMS, TOOLS, sandbox, SETTINGS, seed=0)
+    tools = Tools(Settings(demonstrated=(), undemonstrated=("lcm",)), seed=0)
+    facets = {"family": "lcm", "wording": "2"}
+    asked = frozenset(QUESTIONS.values())
+    found = soundness(verified, PROBLEMS, lambda p: tools.fresh(p, facets, 3, asked), TOOLS, sandbox)
     assert found.rows() == [("a" * 16, 3, 3, 0), ("b" * 16, 3, 0, 0)]
+
+
+def test_a_program_for_what_nobody_can_ask_anew_is_not_in_the_table(sandbox: Sandbox) -> None:
+    verified = pl.DataFrame({"trajectory_id": ["a" * 16], "problem_id": ["lcm-2"], "response": [RIGHT + END_OF_ANSWER]})
+    found = soundness(verified, PROBLEMS, lambda problem: [], TOOLS, sandbox)
+    assert found.equals(tables.frame("soundness", []))

@@ -1,14 +1,13 @@
 """What answers prove; each number by hand."""
 
 import polars as pl
-import pytest
 
 from perseid import tables
 from perseid.evaluation.measure import Evidence, measure, unsound
 from perseid.experiment import Evaluation
 
 SETTINGS = Evaluation(samples=2, bootstrap_samples=100)
-ASKED = pl.DataFrame({"problem_id": ["p1", "p2"], "part": ["seen", "new_wording"]})
+FACETS = tables.frame("facets", [("p1", "part", "seen"), ("p2", "part", "new_wording"), ("p1", "level", "3")])
 Answer = tuple[str, str, str, int, str | None, bool | None, float | None]
 
 
@@ -36,8 +35,8 @@ ANSWERS = answers(
 def measured(
     evidence: Evidence, rows: pl.DataFrame = ANSWERS, settings: Evaluation = SETTINGS
 ) -> dict[tuple[str, str, str], tuple[float, int]]:
-    table = tables.validate("metrics", measure(rows, ASKED, settings, 0, evidence))
-    return {(arm, metric, part): (value, n) for arm, metric, part, value, _, _, n in table.iter_rows()}
+    table = tables.validate("metrics", measure(rows, FACETS, settings, 0, evidence))
+    return {(arm, metric, part): (value, n) for arm, metric, _, part, value, _, _, n in table.iter_rows()}
 
 
 def whole(*rows: Answer, settings: Evaluation = SETTINGS) -> dict[str, tuple[float, int]]:
@@ -171,9 +170,19 @@ def test_a_ppm_that_scored_nothing_picks_nothing() -> None:
     assert measured(Evidence(pair_scores=scores), rows)["policy", "sampled_ppm_best@2", "all"] == (0.0, 1)
 
 
-def test_a_problem_that_was_not_asked_is_an_error() -> None:
-    with pytest.raises(KeyError, match="p9"):
-        measure(answers(("p9", "policy", "greedy", 0, "1", True, None)), ASKED, SETTINGS, 0, Evidence())
+def test_a_facet_is_reported_by_its_values_where_it_has_some_and_not_too_many() -> None:
+    """One value says nothing new; 21 are a table of noise."""
+    names = [f"p{n:02}" for n in range(21)]
+    told = answers(*((name, "policy", "greedy", 0, "1", n < 3, None) for n, name in enumerate(names)))
+    rows = [(name, "subject", "algebra" if n < 4 else "geometry") for n, name in enumerate(names[:10])]
+    rows += [(name, "origin", "book") for name in names] + [(name, "page", name) for name in names]
+    found = measure(told, tables.frame("facets", rows), SETTINGS, 0, Evidence())
+    shares = found.filter(pl.col("metric") == "greedy_pass@1").select("facet", "part", "value", "n")
+    assert shares.rows() == [
+        ("all", "all", 3 / 21, 21),
+        ("subject", "algebra", 0.75, 4),
+        ("subject", "geometry", 0.0, 6),
+    ]
 
 
 def test_a_program_is_unsound_only_where_it_can_be_told() -> None:

@@ -7,7 +7,7 @@ import pytest
 from perseid.errors import UserError
 from perseid.graders import BUILT_IN, Judge, equivalent
 from perseid.graders.numbers import MAX_LENGTH, number
-from perseid.problems import AnswerKind, Gold, Problem
+from perseid.problems import Gold, Problem
 
 LONG = "9" * MAX_LENGTH
 
@@ -39,7 +39,7 @@ LONG = "9" * MAX_LENGTH
         ("text", "$", "$"),
     ],
 )
-def test_what_is_the_same_by_the_gold_s_kind_is_right(kind: AnswerKind, answer: str, gold: str) -> None:
+def test_what_is_the_same_by_the_gold_s_kind_is_right(kind: str, answer: str, gold: str) -> None:
     assert equivalent(answer, gold, kind) is True
 
 
@@ -90,7 +90,7 @@ def test_what_is_the_same_by_the_gold_s_kind_is_right(kind: AnswerKind, answer: 
         ("text", "", "olleh"),
     ],
 )
-def test_what_is_nearly_the_same_is_wrong(kind: AnswerKind, answer: str, gold: str) -> None:
+def test_what_is_nearly_the_same_is_wrong(kind: str, answer: str, gold: str) -> None:
     assert equivalent(answer, gold, kind) is False
 
 
@@ -108,20 +108,20 @@ def test_what_is_nearly_the_same_is_wrong(kind: AnswerKind, answer: str, gold: s
         ("text", "$hello$", "hello"),
     ],
 )
-def test_an_answer_s_dress_buys_it_no_other_comparison(kind: AnswerKind, answer: str, gold: str) -> None:
+def test_an_answer_s_dress_buys_it_no_other_comparison(kind: str, answer: str, gold: str) -> None:
     assert equivalent(answer, gold, kind) is False
 
 
 @pytest.mark.parametrize(
     ("kind", "gold"), [("number", "1/0"), ("number", "24 apples"), ("fraction", "10/14"), ("decimal", "1/2")]
 )
-def test_beside_a_gold_that_is_not_of_its_kind_nothing_can_be_told(kind: AnswerKind, gold: str) -> None:
+def test_beside_a_gold_that_is_not_of_its_kind_nothing_can_be_told(kind: str, gold: str) -> None:
     assert equivalent(gold, gold, kind) is None
     assert equivalent("24", gold, kind) is None
 
 
 @pytest.mark.parametrize("kind", ["number", "decimal", "fraction", "text", "math"])
-def test_beside_an_empty_gold_nothing_can_be_told(kind: AnswerKind) -> None:
+def test_beside_an_empty_gold_nothing_can_be_told(kind: str) -> None:
     assert equivalent("", " ", kind) is None
 
 
@@ -131,12 +131,17 @@ def test_numbers_are_exact_and_bounded() -> None:
     assert [number(text) for text in ("1e9", "inf", "1_000", LONG + "9", "--1", "1/2/3")] == [None] * 6
 
 
-def judge(*gold: Gold) -> Judge:
-    return Judge([Problem(each.problem_id, "pool", 1, "toy", "", "w", "seen", "?") for each in gold], gold)
+def problem(name: str, kind: str) -> Problem:
+    return Problem(name, "toy", kind, "?")
+
+
+def judge(*asked: tuple[str, str, str]) -> Judge:
+    """Of problems by name, gold and kind."""
+    return Judge([problem(name, kind) for name, _, kind in asked], [Gold(name, gold) for name, gold, _ in asked])
 
 
 def test_grading_is_by_problem_and_in_order() -> None:
-    several = judge(Gold("p", "2", "number"), Gold("r", "x", "text"), Gold("s", "x", "number"), Gold("t", "1", "math"))
+    several = judge(("p", "2", "number"), ("r", "x", "text"), ("s", "x", "number"), ("t", "1", "math"))
     assert asyncio.run(several.grade("p", ["2", "3", "2.0", "x"])) == [True, False, True, False]
     assert asyncio.run(several.grade("s", ["x", "3"])) == [None, None]
     assert asyncio.run(several.grade("t", ["1.0", "", "2"])) == [True, False, False]
@@ -145,22 +150,22 @@ def test_grading_is_by_problem_and_in_order() -> None:
 
 def test_a_problem_without_gold_is_named() -> None:
     with pytest.raises(UserError, match="gold: q7: expected an answer"):
-        asyncio.run(judge(Gold("p", "1", "number")).grade("q7", ["1"]))
+        asyncio.run(judge(("p", "1", "number")).grade("q7", ["1"]))
 
 
 def test_a_judge_does_not_tell_its_gold() -> None:
-    assert repr(judge(Gold("p", "secret", "text"))) == "Judge(1 problems)"
+    assert repr(judge(("p", "secret", "text"))) == "Judge(1 problems)"
 
 
 def test_a_judge_s_version_is_that_of_each_gold_with_its_kind_and_grader_in_any_order() -> None:
-    one, two = Gold("p", "1", "number"), Gold("q", "2", "number")
+    one, two = ("p", "1", "number"), ("q", "2", "number")
     version = judge(one, two).version
     assert len(version) == 16
     assert int(version, 16) >= 0
     assert judge(two, one).version == version
-    others = [[one], [one, Gold("q", "3", "number")], [one, Gold("q", "2", "text")], [one, Gold("r", "2", "number")]]
+    others = [[one], [one, ("q", "3", "number")], [one, ("q", "2", "text")], [one, ("r", "2", "number")]]
     raised = {**BUILT_IN, "number": replace(BUILT_IN["number"], key="next")}
     unused = {**BUILT_IN, "text": replace(BUILT_IN["text"], key="next")}
-    problems = [Problem(name, "pool", 1, "toy", "", "w", "seen", "?") for name in "pq"]
-    assert Judge(problems, [one, two], unused).version == version
-    assert len({version, Judge(problems, [one, two], raised).version, *(judge(*g).version for g in others)}) == 6
+    problems, gold = [problem(name, "number") for name in "pq"], [Gold("p", "1"), Gold("q", "2")]
+    assert Judge(problems, gold, unused).version == version
+    assert len({version, Judge(problems, gold, raised).version, *(judge(*g).version for g in others)}) == 6

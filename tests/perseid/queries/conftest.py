@@ -4,6 +4,7 @@ p1 (gcd, round 1, shard 000): solved at 0.1.1      p2 (lcm, round 1, shard 001):
 p3 (lcm, round 2): solved at 0.1                   h1 (gcd, held out)      d1 (gcd, demonstration)
 """
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,23 +19,26 @@ from perseid.tables import columns_of
 T1, T3 = "1" * 16, "3" * 16
 PAIR = "a" * 16
 
-PROBLEMS = {
-    "problems": [
-        ("d1", "demonstration", 0, "gcd", "", "0", "seen", "gcd of 4 and 6?"),
-        ("h1", "held_out", 0, "gcd", "", "1", "new_wording", "common divisor of 9 and 6?"),
-    ],
-    "gold": [("d1", "2", "number"), ("h1", "3", "number")],
-    "demonstrations": [("demo", "demonstration", "d1", "gcd of 4 and 6?", "x"), ("drill", "drill", "", "Use gcd", "y")],
+
+def asked(*rows: tuple[str, int, str, str, str, str]) -> dict[str, Any]:
+    """(split, round, problem, family, question, answer)."""
+    return {
+        "problems": [(problem, "toy", "number", question) for _, _, problem, _, question, _ in rows],
+        "gold": [(problem, json.dumps(answer)) for *_, problem, _, _, answer in rows],
+        "facets": [(problem, "family", family) for _, _, problem, family, _, _ in rows],
+        "pools": [(round, split, problem) for split, round, problem, *_ in rows],
+    }
+
+
+PROBLEMS = asked(
+    ("demonstration", 0, "d1", "gcd", "gcd of 4 and 6?", "2"),
+    ("held_out", 0, "h1", "gcd", "common divisor of 9 and 6?", "3"),
+) | {
+    "demonstrations": [("demo", "demonstration", "d1", "gcd of 4 and 6?", "x"), ("drill", "drill", "", "Use gcd", "y")]
 }
 POOLS = {
-    1: {
-        "problems": [
-            ("p1", "pool", 1, "gcd", "", "0", "seen", "gcd of 8 and 6?"),
-            ("p2", "pool", 1, "lcm", "", "0", "seen", "lcm of 4 and 6?"),
-        ],
-        "gold": [("p1", "2", "number"), ("p2", "12", "number")],
-    },
-    2: {"problems": [("p3", "pool", 2, "lcm", "", "0", "seen", "lcm of 2 and 3?")], "gold": [("p3", "6", "number")]},
+    1: asked(("pool", 1, "p1", "gcd", "gcd of 8 and 6?", "2"), ("pool", 1, "p2", "lcm", "lcm of 4 and 6?", "12")),
+    2: asked(("pool", 2, "p3", "lcm", "lcm of 2 and 3?", "6")),
 }
 TAUGHT = [("demo", "demonstration", 0, "d1", None, 1.0), ("drill", "drill", 0, "", None, 1.0)]
 
@@ -60,7 +64,7 @@ def tree(problem_id: str, steps: Mapping[str, tuple[float, bool | None]], prior:
 
 
 def verified(name: str, problem_id: str, family: str, shards: Mapping[str, str]) -> dict[str, Any]:
-    row = (name, problem_id, family, "", f"{family}?", f"program of {problem_id}", "7", 0.5, 0.5, 1)
+    row = (name, problem_id, f"{family}?", f"program of {problem_id}", "7", 0.5, 0.5, 1)
     return {"verified": [row], "rejected": [], "shards": list(shards.items())}
 
 
@@ -124,8 +128,8 @@ def first_round(put: Writer) -> None:
     other = put("round_01/trajectories/001", tree("p2", {"0.1": (-1.0, False)}), made_of, wall_s=3.0, tokens=20)
     shards = ("round_01/trajectories/000", "round_01/trajectories/001")
     put("round_01/verified", verified(T1, "p1", "gcd", {"000": first, "001": other}), ("round_01/pool", *shards))
-    pair = (PAIR, "p1", "step", "train", "gcd?", "good", "bad", 1.0, -1.0, 1.0)
-    held = ("b" * 16, "p2", "step", "held_out", "lcm?", "good", "bad", 1.0, -1.0, 1.0)
+    pair = (PAIR, "p1", "step", "train", "gcd?", "", "good", "bad", 1.0, -1.0, 1.0)
+    held = ("b" * 16, "p2", "step", "held_out", "lcm?", "", "good", "bad", 1.0, -1.0, 1.0)
     put("round_01/pairs", {"pairs": [pair, held], "pair_rejects": [("margin", 3)]}, ("round_01/pool", *shards))
     examples = [*TAUGHT, ("found", "verified", 1, "p1", T1, 3.0)]
     put("round_01/policy", {"examples": examples}, ("problems", "round_00/policy", "round_01/verified"), "one")
@@ -143,10 +147,10 @@ def evaluation() -> dict[str, Any]:
         ("h1", "policy", "sampled", 1, "answer", "5", False, 9, 0.1),
     ]
     metrics = [
-        ("policy", "mcts_pass@1", "all", 0.75, 0.5, 1.0, 4),
-        ("policy", "greedy_pass@1", "all", 0.5, 0.0, 1.0, 4),
-        ("policy", "matched_pass@1", "all", 0.5, 0.0, 1.0, 4),
-        ("policy", "mcts_tokens", "all", 90.0, 80.0, 95.0, 4),
+        ("policy", "mcts_pass@1", "all", "all", 0.75, 0.5, 1.0, 4),
+        ("policy", "greedy_pass@1", "all", "all", 0.5, 0.0, 1.0, 4),
+        ("policy", "matched_pass@1", "all", "all", 0.5, 0.0, 1.0, 4),
+        ("policy", "mcts_tokens", "all", "all", 90.0, 80.0, 95.0, 4),
     ]
     return {"evaluations": rows, "metrics": metrics, "soundness": [(T1, 5, 4, 0)]}
 

@@ -16,7 +16,7 @@ def test_columns_of_one_name_are_told_apart(store: Store) -> None:
 
 
 def test_a_join_of_two_views_keeps_both_keys(store: Store) -> None:
-    found = run_query(store, "select n.key, p.key from nodes n join problems p using (problem_id)")
+    found = run_query(store, "select n.key, p.key from nodes n join pools p using (problem_id)")
     assert found.columns == ["key", "key_2"]
 
 

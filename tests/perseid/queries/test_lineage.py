@@ -82,10 +82,10 @@ def test_a_store_without_artifacts_says_so(store: Store) -> None:
 
 def test_a_policy_is_traced_to_trajectories_tree_nodes_and_problems(store: Store, write: Writer) -> None:
     found = trajectories_of(store, "toy/round_02/policy")
-    columns = ["from_round", "trajectory_id", "problem_id", "family", "node_id", "trajectories_key", "response"]
+    columns = ["from_round", "trajectory_id", "problem_id", "facets", "node_id", "trajectories_key", "response"]
     assert found.select(columns).rows() == [
-        (1, T1, "p1", "gcd", "0.1.1", "toy/round_01/trajectories/000", "program of p1"),
-        (2, T3, "p3", "lcm", "0.1", "toy/round_02/trajectories/000", "program of p3"),
+        (1, T1, "p1", "family=gcd", "0.1.1", "toy/round_01/trajectories/000", "program of p1"),
+        (2, T3, "p3", "family=lcm", "0.1", "toy/round_02/trajectories/000", "program of p3"),
     ]
 
 
@@ -116,13 +116,13 @@ def test_a_policy_is_traced_to_what_it_read_itself_not_to_what_its_ancestors_wer
 def test_problems_of_a_policy_are_those_of_its_examples_and_of_a_ppm_those_of_its_pairs(
     store: Store, write: Writer
 ) -> None:
-    columns = ["problem_id", "family", "source", "from_round", "rows"]
+    columns = ["problem_id", "facets", "source", "from_round", "rows"]
     assert problems_of(store, "toy/round_02/policy").select(columns).rows() == [
-        ("d1", "gcd", "demonstration", 0, 1),
-        ("p1", "gcd", "verified", 1, 1),
-        ("p3", "lcm", "verified", 2, 1),
+        ("d1", "family=gcd", "demonstration", 0, 1),
+        ("p1", "family=gcd", "verified", 1, 1),
+        ("p3", "family=lcm", "verified", 2, 1),
     ]
-    assert problems_of(store, "toy/round_01/ppm").select(columns).rows() == [("p1", "gcd", "pair", 1, 1)]
+    assert problems_of(store, "toy/round_01/ppm").select(columns).rows() == [("p1", "family=gcd", "pair", 1, 1)]
 
 
 def test_checkpoints_of_a_problem_are_all_that_ever_trained_on_it(store: Store, write: Writer) -> None:

@@ -9,8 +9,9 @@ import pytest
 from perseid.artifacts import Store, present
 from perseid.errors import UserError
 from perseid.queries import VIEWS, Limits, named, run_query
+from perseid.queries.running import ONCE
 from perseid.tables import SCHEMAS, columns_of
-from tests.perseid.queries.conftest import PAIR, T1, TAUGHT, Writer, tree
+from tests.perseid.queries.conftest import PAIR, POOLS, T1, TAUGHT, Writer, tree
 
 
 def rows(found: pl.DataFrame, *columns: str) -> list[tuple[Any, ...]]:
@@ -80,7 +81,8 @@ def test_every_view_of_an_empty_store_has_its_columns_and_no_rows(store: Store) 
         found = run_query(store, f"select * from {name}")
         assert found.height == 0
         assert len(found.columns) == len(set(found.columns))
-        assert set(found.columns) > {"experiment", "round", "stage", "shard", "key", "version"}
+        place = {"experiment"} if name in ONCE else {"experiment", "round", "stage", "shard", "key", "version"}
+        assert set(found.columns) > place
         assert found.columns[0] in {*columns_of(name), "read_shard"}
     assert set(run_query(store, "show tables")["name"]) == set(VIEWS)
 
@@ -97,8 +99,8 @@ def test_rows_carry_the_place_of_their_artifact(store: Store, write: Writer) -> 
 def test_the_round_of_a_problem_is_its_own_and_that_of_an_example_is_its_checkpoints(
     store: Store, write: Writer
 ) -> None:
-    problems = run_query(store, "select problem_id, round from problems order by all")
-    assert rows(problems) == [("d1", 0), ("h1", 0), ("p1", 1), ("p2", 1), ("p3", 2)]
+    asked = run_query(store, "select problem_id, round from pools order by all")
+    assert rows(asked) == [("d1", 0), ("h1", 0), ("p1", 1), ("p2", 1), ("p3", 2)]
     examples = run_query(
         store, "select round, from_round, example_id from examples where source = 'verified' order by all"
     )
@@ -122,7 +124,9 @@ def test_views_hold_what_the_graph_has_now_and_not_what_it_had(store: Store, wri
     left = tuple(key for key in everything if "round_02" not in key and not key.endswith("/001"))
     present.record(store.root, "toy", present.of(store.root, tmp_path / "toy.yaml", "", left))
     assert rows(run_query(store, "select problem_id from searches")) == [("p1",)]
-    assert rows(run_query(store, "solved_by_round_and_family")) == [("toy", 1, "gcd", 1, 1, 1.0, 20)]
+    assert rows(run_query(store, "solved_by_round_and_facet", {"facet": "family"})) == [
+        ("toy", 1, "family", "gcd", 1, 1, 1.0, 20)
+    ]
     assert run_query(store, "select count(*) from manifests where key like '%/001'").item() == 0
     assert run_query(store, "select count(*) from searches", all_versions=True).item() == 3
     assert run_query(store, "checkpoints_of_problem", {"problem_id": "p1"}).height == 3
@@ -161,14 +165,18 @@ def test_lineage_holds_the_edges_of_all_versions(store: Store, write: Writer) ->
     assert rows(run_query(store, parents)) == expected
 
 
-def test_solved_share_by_round_and_family(store: Store, write: Writer) -> None:
-    found = run_query(store, "solved_by_round_and_family")
+def test_solved_share_by_round_and_whatever_is_known_of_problems(store: Store, write: Writer) -> None:
+    found = run_query(store, "solved_by_round_and_facet")
     assert rows(found) == [
-        ("toy", 1, "gcd", 1, 1, 1.0, 20),
-        ("toy", 1, "lcm", 1, 0, 0.0, 20),
-        ("toy", 2, "lcm", 1, 1, 1.0, 20),
+        ("toy", 1, "all", "all", 2, 1, 0.5, 40),
+        ("toy", 1, "family", "gcd", 1, 1, 1.0, 20),
+        ("toy", 1, "family", "lcm", 1, 0, 0.0, 20),
+        ("toy", 2, "all", "all", 1, 1, 1.0, 20),
+        ("toy", 2, "family", "lcm", 1, 1, 1.0, 20),
     ]
-    assert run_query(store, "solved_by_round_and_family", {"experiment": "toy"}).equals(found)
+    assert run_query(store, "solved_by_round_and_facet", {"experiment": "toy"}).equals(found)
+    by = run_query(store, "solved_by_round_and_facet", {"facet": "family"})
+    assert by.equals(found.filter(pl.col("facet") == "family"))
 
 
 def test_hardest_problems_are_the_unsolved_then_those_with_fewest_right_answers(store: Store, write: Writer) -> None:
@@ -200,10 +208,10 @@ def test_disagreements_are_wrong_answers_that_the_ppm_likes(store: Store, write:
     assert run_query(store, "disagreements", {"threshold": 0.0}).height == 3
 
 
-def test_discoveries_name_the_first_verified_round_of_each_family(store: Store, write: Writer) -> None:
+def test_discoveries_name_the_first_verified_round_of_each_value_of_a_facet(store: Store, write: Writer) -> None:
     assert rows(run_query(store, "discoveries")) == [
-        ("toy", "gcd", "", True, 1, 1, 1),
-        ("toy", "lcm", "", False, 2, 1, 2),
+        ("toy", "family", "gcd", True, 1, 1, 1),
+        ("toy", "family", "lcm", False, 2, 1, 2),
     ]
 
 
@@ -224,6 +232,25 @@ def test_sql_of_ones_own_takes_parameters_and_gives_plain_numbers(store: Store, 
 
 def test_the_name_of_a_view_is_a_query(store: Store, write: Writer) -> None:
     assert run_query(store, "gold").height == 5
+
+
+def test_a_problem_that_several_rounds_ask_is_one_problem_with_several_places(store: Store, write: Writer) -> None:
+    again = {name: [*POOLS[2][name], *POOLS[1][name]] for name in POOLS[2]}
+    again["pools"] = [(2, "pool", problem) for problem in ("p1", "p2", "p3")]
+    write("round_02/pool", again, ("problems", "round_01/pool"))
+    for view in ("problems", "gold", "facets"):
+        assert run_query(store, view)["problem_id"].sort().to_list() == ["d1", "h1", "p1", "p2", "p3"]
+    asked = run_query(store, "select round, problem_id from pools where split = 'pool' order by all")
+    assert rows(asked) == [(1, "p1"), (1, "p2"), (2, "p1"), (2, "p2"), (2, "p3")]
+    assert rows(run_query(store, "discoveries"), "pool") == [(1,), (2,)]
+
+
+def test_of_two_versions_of_a_problem_the_later_one_is_told(store: Store, write: Writer) -> None:
+    corrected = {**POOLS[2], "gold": [("p3", "7")]}
+    write("round_02/pool", corrected, ("problems", "round_01/pool"))
+    told = "select answer ->> '$' from gold where problem_id = 'p3'"
+    assert run_query(store, told).item() == "7"
+    assert run_query(store, told, all_versions=True).item() == "7"
 
 
 def test_a_query_that_is_not_known_names_the_nearest(store: Store) -> None:

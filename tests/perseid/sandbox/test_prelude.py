@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from perseid.problems import teacher, toolbox_source
+from perseid.problems.sources.tools import teacher
+from perseid.problems.sources.tools.versions import toolbox_source
 from perseid.sandbox import Execution, Sandbox, State
 from perseid.sandbox.prelude import Prelude
 

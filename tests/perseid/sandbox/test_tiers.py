@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perseid.problems import teacher, toolbox_source
+from perseid.problems.sources.tools import teacher
+from perseid.problems.sources.tools.versions import toolbox_source
 from perseid.sandbox import Execution, Limits, Sandbox
 from perseid.sandbox.patterns import alike
 from perseid.sandbox.routing import prints_otherwise, routed_to_cpython

@@ -120,10 +120,10 @@ class Toy:
     scorer: LengthScorer = LengthScorer()
 
     def problems(self, count: int) -> list[Problem]:
-        return [Problem(f"p{i:03}", "pool", 1, "toy", "", "w", "seen", f"{i + 2} {i + 5}") for i in range(count)]
+        return [Problem(f"p{i:03}", "toy", "number", f"{i + 2} {i + 5}") for i in range(count)]
 
     def gold(self, count: int) -> list[Gold]:
-        return [Gold(f"p{i:03}", str((i + 2) * (i + 5)), "number") for i in range(count)]
+        return [Gold(f"p{i:03}", str((i + 2) * (i + 5))) for i in range(count)]
 
     def interpreter(self, failing_at: int = -1) -> Interpreter:
         return Interpreter(failing_at=failing_at)

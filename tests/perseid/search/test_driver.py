@@ -111,7 +111,7 @@ def test_equal_programs_after_equal_prefixes_are_run_once_and_counted(toy: Any) 
     """The same question twice: the second tree's programs are those of the first."""
     problems = [replace(problem, problem_id=name) for problem in toy.problems(1) for name in ("one", "two")]
     interpreter, updates = toy.interpreter(), list[Update]()
-    judge = Judge(problems, [Gold("one", "10", "number"), Gold("two", "10", "number")])
+    judge = Judge(problems, [Gold("one", "10"), Gold("two", "10")])
     services = toy.services(0, sandbox=interpreter, grader=judge)
     settings = SETTINGS.model_copy(update={"rollouts_unsolved": 0})
     trees = run_searches(problems, METHOD, settings, 7, services, progress=updates.append)

@@ -117,7 +117,7 @@ def test_nothing_that_services_or_selection_get_depends_on_what_the_gold_is(toy:
             engine=Listening(toy.engine, seen),
             scorer=Listening(toy.scorer, seen),
             sandbox=Listening(toy.interpreter(), seen),
-            grader=Oracle(word, {gold.problem_id: gold.answer for gold in toy.gold(6)}),
+            grader=Oracle(word, {gold.problem_id: str(gold.answer) for gold in toy.gold(6)}),
         )
         trees = run_searches(toy.problems(6), Watched(seen=seen), SETTINGS, 1, services)
         assert not any(word in text for text in seen.texts)
@@ -137,7 +137,7 @@ def test_verdicts_reach_the_selector_through_rewards_alone(toy: Any) -> None:
             return standing.rollouts < settings.rollouts and not standing.exhausted
 
     kinds = []
-    right = {gold.problem_id: gold.answer for gold in toy.gold(6)}
+    right = {gold.problem_id: str(gold.answer) for gold in toy.gold(6)}
     for gold in (right, dict.fromkeys(right, "nothing")):
         services = toy.services(6, grader=Oracle("", gold))
         found = tables(run_searches(toy.problems(6), Unrewarded(), SETTINGS, 1, services))

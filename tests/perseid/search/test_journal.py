@@ -265,13 +265,12 @@ def test_a_run_with_anything_else_neither_reads_nor_touches_a_journal(toy: Any, 
 
 
 def test_all_that_decides_an_answer_is_in_the_key_of_a_run(toy: Any) -> None:
-    problems, services = toy.problems(4), toy.services(4)
+    problems, services, gold = toy.problems(4), toy.services(4), toy.gold(4)
 
     def key(**replaced: Any) -> str:
         changed = {"problems": problems, "method": METHOD, "settings": SETTINGS, "seed": 0, "services": services}
         return run_key(**{**changed, **replaced})
 
-    first, *rest = toy.gold(4)
     others = [
         key(problems=problems[:3]),
         key(problems=[replace(problems[0], question="1 2"), *problems[1:]]),
@@ -281,8 +280,8 @@ def test_all_that_decides_an_answer_is_in_the_key_of_a_run(toy: Any) -> None:
         key(services=replace(services, engine=replace(services.engine, weights="other"))),
         key(services=replace(services, scorer=replace(services.scorer, weights="other"))),
         key(services=replace(services, sandbox=replace(services.sandbox, version="other"))),
-        key(services=replace(services, grader=Judge(problems, [replace(first, answer="11"), *rest]))),
-        key(services=replace(services, grader=Judge(problems, [replace(first, kind="text"), *rest]))),
+        key(services=replace(services, grader=Judge(problems, [replace(gold[0], answer="11"), *gold[1:]]))),
+        key(services=replace(services, grader=Judge([replace(p, kind="text") for p in problems], gold))),
         key(services=replace(services, grader=None)),
     ]
     assert key() == key(services=toy.services(4))

@@ -20,7 +20,7 @@ from perseid.search import Tree, picked, run_searches, search
 from perseid.search.method import Method, Standing
 from perseid.search.requests import Execute, Grade, Outcome, Propose, Request, Score, derived_seeds
 
-PROBLEM = Problem("p", "pool", 1, "toy", "", "w", "seen", "which?")
+PROBLEM = Problem("p", "toy", "number", "which?")
 STOPS = {"step": END_OF_STEP, "answer": END_OF_ANSWER, "": ""}
 
 

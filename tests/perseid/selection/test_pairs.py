@@ -19,7 +19,7 @@ from perseid.problems.problem import Problem
 from perseid.selection.pairs import REASONS, Branch, build_pairs, contrasts, edges, fault, split_of
 from perseid.tables import frame
 
-PROBLEMS = pl.DataFrame([asdict(Problem(p, "pool", 1, "f", "", "w", "seen", f"{p}?")) for p in ("p", "r")])
+PROBLEMS = pl.DataFrame([asdict(Problem(p, "toy", "number", f"{p}?")) for p in ("p", "r")])
 STEPS = Pairs(margin=0.5, min_edit=0, final=False)
 TREE = {
     "0": (0.0, None),

@@ -12,9 +12,7 @@ from perseid.search import SandboxFailure
 from perseid.selection.verified import ancestors, verify
 from perseid.tables import frame
 
-PROBLEMS = pl.DataFrame(
-    [asdict(Problem(f"p{i}", "pool", 1, "family", "twice", "w", "seen", f"{i} 5")) for i in range(3)]
-)
+PROBLEMS = pl.DataFrame([asdict(Problem(f"p{i}", "toy", "number", f"{i} 5")) for i in range(3)])
 STEP, ANSWER = "<|end_of_step|>", "<|end_of_answer|>"
 Path = list[tuple[str, str]]  # (text, printed) by step
 
@@ -67,8 +65,6 @@ def test_a_row_is_the_whole_response_as_the_policy_will_be_trained_on_it(sandbox
         {
             "trajectory_id": "a",
             "problem_id": "p1",
-            "family": "family",
-            "composition": "twice",
             "question": "1 5",
             "response": "# read\na = q.split()<|end_of_step|># twice\nprint(double(int(a[1])))<|end_of_answer|>",
             "answer": "10",
@@ -106,7 +102,7 @@ def test_of_equal_programs_the_best_is_kept_whatever_their_comments_say(sandbox:
 
 def test_nothing_right_gives_empty_tables_of_the_same_shape(sandbox: Sandbox) -> None:
     verified, rejected = verify(searched(("a", "p0", False, 0.1, 0.1, program(1))), PROBLEMS, TOOLS, sandbox, top=2)
-    assert (verified.shape, rejected.shape) == ((0, 10), (0, 3))
+    assert (verified.shape, rejected.shape) == ((0, 8), (0, 3))
 
 
 class Broken:

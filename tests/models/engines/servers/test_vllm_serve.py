@@ -23,12 +23,14 @@ from models.examples import Example
 from models.sft import train_policy
 from perseid.checkpoints import TinyLlama
 from perseid.engine import Completion, Engine, Generate, Prompt, Sampling
-from perseid.experiment import PolicyTraining, Pool, Problems, Search, Server, Transformers
+from perseid.experiment import PolicyTraining, Search, Server, Transformers
 from perseid.formats import TOOLS
 from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP, MARKS
 from perseid.graders import Judge
 from perseid.methods.rstar_math import METHOD
-from perseid.problems import build, toolbox_source
+from perseid.problems.sources.tools import Pool, Settings
+from perseid.problems.sources.tools.drawing import Tools
+from perseid.problems.sources.tools.versions import toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
 from perseid.search import Services, run_searches
 from tests.models.conftest import ATTEMPT
@@ -148,9 +150,9 @@ def test_a_search_outlives_its_servers_and_no_answer_is_lost_or_invented(
     servers: list[Vllm], policy: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The first server is killed and restarted, the second killed for good while the first is still starting."""
-    families = Problems(demonstrated=("gcd", "products"), undemonstrated=(), demonstrations=30, drills=0)
-    drawn = build(families, seed=1, pools=[Pool(demonstrated=12)])
-    problems = [problem for problem in drawn.problems if problem.split == "pool"]
+    families = Settings(demonstrated=("gcd", "products"), undemonstrated=(), demonstrations=30, drills=0)
+    drawn = Tools(families, seed=2).draw(1, Pool(demonstrated=12), [])
+    problems = [item.problem for item in drawn]
     search = Search(candidates=4, rollouts=8, max_depth=6)
 
     def restart() -> None:
@@ -160,7 +162,7 @@ def test_a_search_outlives_its_servers_and_no_answer_is_lost_or_invented(
     with ServerEngine(policy, settings(*servers)) as engine, Sandbox(prelude=toolbox_source(), workers=2) as sandbox:
         plan = {100: threading.Thread(target=restart), 200: threading.Thread(target=servers[1].kill)}
         recorder = Recorder(engine, plan)
-        judge = Judge(drawn.problems, drawn.gold)
+        judge = Judge(problems, (item.gold for item in drawn))
         trees = run_searches(problems, METHOD, search, 0, Services(recorder, None, AsyncSandbox(sandbox), judge))
         again = asyncio.run(engine.generate(recorder.asked))
     assert [f"{server.url} is down" in caplog.text for server in servers] == [True, True]

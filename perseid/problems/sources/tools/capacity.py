@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from perseid.problems.settings import Pool, Problems
-from perseid.problems.source import composed_pairs
+from perseid.problems.sources.tools.drawing import composed_pairs
+from perseid.problems.sources.tools.settings import Pool, Settings
 
 OTHERS: Final = 50_000
 MOST: Final = {
@@ -32,19 +32,19 @@ class Asked(NamedTuple):
     asks: int
 
 
-def asked(settings: Problems, pools: Sequence[tuple[str, Pool]]) -> Iterator[Asked]:
-    """All that an experiment asks. `pools`: a pool a round, each with its key in the file."""
+def asked(settings: Settings, where: str, pools: Sequence[tuple[str, Pool]]) -> Iterator[Asked]:
+    """All that an experiment asks. `where`: the settings' own key; `pools`: a pool a round, each with its key."""
     trained, apart = composed_pairs(settings)
     for name in (*settings.demonstrated, *settings.undemonstrated):
         taught = "demonstrations" if name in settings.demonstrated else "explorations"
         for key in (taught, "held_out", "held_out_wordings"):
-            yield Asked(f"problems.{key}", name, "", getattr(settings, key))
+            yield Asked(f"{where}.{key}", name, "", getattr(settings, key))
     for family, composition in trained:
         known = family.name in settings.demonstrated and composition.name in settings.demonstrated_compositions
         for key in ("demonstrations_composed" if known else "explorations_composed", "held_out_composed"):
-            yield Asked(f"problems.{key}", family.name, composition.name, getattr(settings, key))
+            yield Asked(f"{where}.{key}", family.name, composition.name, getattr(settings, key))
     for family, composition in apart:
-        yield Asked("problems.held_out_compositions", family.name, composition.name, settings.held_out_compositions)
+        yield Asked(f"{where}.held_out_compositions", family.name, composition.name, settings.held_out_compositions)
     for key, pool in pools:
         for name in settings.demonstrated:
             yield Asked(f"{key}.demonstrated", name, "", pool.demonstrated)

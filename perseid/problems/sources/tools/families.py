@@ -13,9 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from perseid.problems.problem import AnswerKind
-
-Item = dict[str, Any]  # one reasoning-gym entry: question, answer, metadata
+Entry = dict[str, Any]  # one reasoning-gym entry: question, answer, metadata
 
 
 @dataclass(frozen=True)
@@ -25,14 +23,14 @@ class Family:
     name: str
     generator: str
     config: dict[str, Any]
-    slot: Callable[[Item], str]
+    slot: Callable[[Entry], str]
     wordings: tuple[str, ...]
     solution: tuple[str, ...]
-    kind: AnswerKind  # what the question asks for: a value, or a value or word in one form
+    kind: str  # what the question asks for: a value, or a value or word in one form
     integer: bool = False  # the answer is a whole number >= 0, so that compositions apply
     least: int = 2  # smallest answer kept, of integer families
     reach: int = 10**9  # about the largest answer
-    keep: Callable[[Item], bool] = lambda item: True
+    keep: Callable[[Entry], bool] = lambda item: True
 
 
 @dataclass(frozen=True)
@@ -42,46 +40,46 @@ class Composition:
     name: str
     wording: str
     solution: tuple[str, ...]
-    kind: AnswerKind
+    kind: str
     answer: Callable[[int], str]
     least: int = 31  # smallest and
     limit: int = 10**9  # largest inner answer it is asked of
 
 
-def _after_colon(item: Item) -> str:
+def _after_colon(item: Entry) -> str:
     return str(item["question"]).strip().rsplit(": ", 1)[1].split(". Give")[0]
 
 
-def _numbers(item: Item) -> str:
+def _numbers(item: Entry) -> str:
     return ", ".join(str(n) for n in item["metadata"]["numbers"])
 
 
-def _animals(item: Item) -> str:
+def _animals(item: Entry) -> str:
     return str(item["question"]).strip().split("if you have ")[1].rstrip("?")
 
 
-def _primes(item: Item) -> str:
+def _primes(item: Entry) -> str:
     return f"{item['metadata']['start']} and {item['metadata']['end']}"
 
 
-def _date(item: Item) -> str:
+def _date(item: Entry) -> str:
     day = datetime.date.fromisoformat(item["metadata"]["target_date"])
     return f"{day:%B} {day.day}, {day.year}"
 
 
-def _times(item: Item) -> str:
+def _times(item: Entry) -> str:
     return " and ".join(item["metadata"][key].split(" ")[1][:8] for key in ("start_time", "end_time"))
 
 
-def _angles(item: Item) -> str:
+def _angles(item: Entry) -> str:
     return ", ".join(f"{float(angle):.1f}" for angle in item["metadata"]["known_angles"])
 
 
-def _words(item: Item) -> str:
+def _words(item: Entry) -> str:
     return ", ".join(item["metadata"]["original_words"])
 
 
-def _sorted(direction: str) -> Callable[[Item], bool]:
+def _sorted(direction: str) -> Callable[[Entry], bool]:
     return lambda item: item["metadata"]["direction"] == direction
 
 
@@ -390,9 +388,9 @@ COMPOSITIONS = {
 }
 
 
-def _product(item: Item) -> int:
+def _product(item: Entry) -> int:
     return math.prod(item["metadata"]["numbers"])
 
 
-def _lcm(item: Item) -> int:
+def _lcm(item: Entry) -> int:
     return math.lcm(*(int(factor) for factor in item["metadata"]["expression"].split(" * ")))

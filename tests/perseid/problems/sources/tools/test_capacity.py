@@ -4,14 +4,13 @@ from collections import Counter
 
 import pytest
 
-from perseid.problems import build
-from perseid.problems.capacity import MOST, MOST_COMPOSED, asked, excess
-from perseid.problems.families import COMPOSITIONS, FAMILIES
-from perseid.problems.settings import Pool, Problems
-from perseid.problems.source import _Stream
+from perseid.problems.sources.tools import Pool, Settings
+from perseid.problems.sources.tools.capacity import MOST, MOST_COMPOSED, asked, excess
+from perseid.problems.sources.tools.drawing import Tools, _Stream
+from perseid.problems.sources.tools.families import COMPOSITIONS, FAMILIES
 
 POOLS = [("problems.pool", Pool(demonstrated=1, undemonstrated=2, composed=1)), ("rounds.2.pool", Pool(composed=0))]
-SETTINGS = Problems(
+SETTINGS = Settings(
     demonstrated=("products", "gcd"),
     undemonstrated=("lcm", "count_primes", "to_binary"),
     demonstrated_compositions=("double",),
@@ -26,17 +25,21 @@ SETTINGS = Problems(
 
 def test_what_is_counted_is_what_is_drawn() -> None:
     counted: Counter[tuple[str, str]] = Counter()
-    for one in asked(SETTINGS, POOLS):
+    for one in asked(SETTINGS, "problems.train.1", POOLS):
         counted[one.family, one.composition] += one.asks
-    built = build(SETTINGS, 0, [pool for _, pool in POOLS]).problems
-    assert +counted == Counter((p.family, p.composition) for p in built)
+    tools = Tools(SETTINGS, 0)
+    found = tools.brought()
+    built = [*found.held_out, *found.shown]
+    for number, (_, pool) in enumerate(POOLS, 1):
+        built += tools.draw(number, pool, [(item.problem, item.facets) for item in built])
+    assert +counted == Counter((item.facets["family"], item.facets.get("composition", "")) for item in built)
 
 
 def test_an_excess_names_the_key_that_asks_most_the_family_and_the_most_there_are() -> None:
-    settings = Problems(demonstrated=("gcd",), undemonstrated=("weekday",), drills=0)
+    settings = Settings(demonstrated=("gcd",), undemonstrated=("weekday",), drills=0)
     pools = [("problems.pool", Pool()), ("rounds.2.pool", Pool(undemonstrated=290))]
-    assert excess(asked(settings, pools), fresh=2) is None  # 40 + 13 + 20 + 290 + 2 = 365
-    assert excess(asked(settings, pools), fresh=3) == (
+    assert excess(asked(settings, "problems.train.1", pools), fresh=2) is None  # 40 + 13 + 20 + 290 + 2 = 365
+    assert excess(asked(settings, "problems.train.1", pools), fresh=3) == (
         "rounds.2.pool.undemonstrated",
         "expected at most 365 questions of weekday, which has no more; "
         "found 363 in all rounds and splits, and 3 fresh ones",

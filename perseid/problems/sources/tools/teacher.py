@@ -8,10 +8,9 @@ No answer is looked at for them; by chance a few are right, and the demo-only co
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
-from perseid.problems import toolbox
+from perseid.problems.sources.tools import toolbox
 
 READERS = ("numbers", "decimals", "expression", "word", "words", "quotes", "equation", "animals", "times", "date")
 FUNCTIONS = (
@@ -19,17 +18,6 @@ FUNCTIONS = (
     "legs occurrences backward ascending descending length commas crosses span clock weekday remaining"
 ).split()
 Kind = Literal["demonstration", "drill", "exploration"]
-
-
-@dataclass(frozen=True)
-class Demonstration:
-    """A worked question: `steps` are comment and code, the last one prints the answer."""
-
-    example_id: str
-    kind: Kind
-    problem_id: str
-    question: str
-    steps: tuple[str, ...]
 
 
 def program(tools: Sequence[str]) -> tuple[str, ...]:
