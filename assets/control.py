@@ -1,7 +1,7 @@
-"""`control`: the arm without search, trained from the base on the demonstrations alone, in as many optimiser steps."""
+"""`control`: the arm that the policy is compared with, trained from the base on what the recipe gives it instead."""
 
 from assets.journals import forgotten as after
-from assets.policy import demonstrated, train
+from assets.policy import taught, train
 from assets.work import Made, Work
 
 __all__ = ["VERSION", "after", "make"]
@@ -11,4 +11,4 @@ KINDS = {"pytorch"}
 
 
 def make(work: Work) -> Made:
-    return train(work, [demonstrated(work)])
+    return train(work, taught(work))

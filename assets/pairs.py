@@ -8,7 +8,7 @@ VERSION = 4  # question and prefix stand in columns of their own
 
 def make(work: Work) -> Made:
     problems = work.read("pool", "problems")
-    found = {table: work.read("trees", table) for table in ("nodes", "texts", "trajectories")}
+    found = work.trees("nodes", "texts", "trajectories")
     pairs, rejects = build_pairs(found, problems, work.format, work.settings.selection.pairs)
     work.table("pairs", pairs)
     work.table("pair_rejects", rejects)

@@ -1,7 +1,7 @@
 """`policy`: the round's checkpoint, fine-tuned from the base, which is round_00's policy.
 
-It learns from the demonstrations and the verified trajectories. What an example is worth stands in `examples`, so every
-checkpoint names the rows that made it.
+It learns from what its recipe gives it: the demonstrations, the verified trajectories, those of an arm that nobody
+verified. What an example is worth stands in `examples`, so every checkpoint names the rows that made it.
 """
 
 import polars as pl
@@ -11,6 +11,7 @@ from assets.registry import registered as after
 from assets.training import attempt_at, left_out, left_out_of
 from assets.work import Made, Work
 from models.examples import Example, Trained
+from perseid.errors import UserError
 from perseid.tables import columns_of
 
 __all__ = ["VERSION", "after", "make"]
@@ -19,14 +20,29 @@ VERSION = 4  # a checkpoint says nothing of how its tokenizer was loaded
 KINDS = {"pytorch"}
 EXAMPLES = tuple(columns_of("examples"))
 TEXTS = ("question", "response")
+LEARNED = ("verified", "unverified")  # roles that give trajectories
 
 
 def make(work: Work) -> Made:
-    return train(work, [demonstrated(work), *learned(work)])
+    return train(work, taught(work))
 
 
-def train(work: Work, frames: list[pl.DataFrame]) -> Made:
-    e, rows = work.settings, pl.concat(frames)
+def taught(work: Work) -> pl.DataFrame:
+    """What the recipe lets it learn from, in order. Raises `UserError` where that is nothing.
+
+    What was found again in a later round counts once, for the first.
+    """
+    shown = [demonstrated(work)] if work.given("problems") else []
+    found = [rows for role in LEARNED if work.given(role) for rows in learned(work, role)]
+    rows = pl.concat([*shown, *found]).unique("example_id", keep="first", maintain_order=True)
+    if rows.is_empty():
+        more = "more samples a problem, or easier problems"
+        raise UserError(work.key, "training.policy", f"expected an example to train on, nothing was verified: {more}")
+    return rows
+
+
+def train(work: Work, rows: pl.DataFrame) -> Made:
+    e = work.settings
     work.machines.threads(e.engine)
     settings, out = e.training.policy, work.draft.path("model")
     attempt, lora = attempt_at(work, "training.policy"), e.models.policy.lora
@@ -75,15 +91,15 @@ def demonstrated(work: Work) -> pl.DataFrame:
     return with_questions(rows, shown["question"])
 
 
-def learned(work: Work) -> list[pl.DataFrame]:
-    """Verified trajectories as examples, a frame a round."""
+def learned(work: Work, role: str) -> list[pl.DataFrame]:
+    """Trajectories of the table that is called as the role is, as examples, a frame a round."""
     weight = float(work.settings.training.policy.verified_weight)
     frames = []
-    for number, manifest in work.inputs_of("verified").items():
-        kept = work.store.read(manifest, "verified")
+    for number, manifest in work.inputs_of(role).items():
+        kept = work.store.read(manifest, role)
         rows = kept.select(
             pl.col("trajectory_id").alias("example_id"),
-            pl.lit("verified").alias("source"),
+            pl.lit(role).alias("source"),
             pl.lit(number, pl.Int64).alias("round"),
             "problem_id",
             "trajectory_id",

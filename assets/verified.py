@@ -8,12 +8,11 @@ from perseid.problems.facets import sizes
 from perseid.selection.verified import verify
 from perseid.tables import frame
 
-TREES = ("texts", "trajectories")
 VERSION = 3  # what is known of a problem stands in its facets alone
 
 
 def make(work: Work) -> Made:
-    problems, found = work.read("pool", "problems"), {name: work.read("trees", name) for name in TREES}
+    problems, found = work.read("pool", "problems"), work.trees("texts", "trajectories")
     with work.machines.sandbox(work.prelude) as sandbox:
         kept, rejected = verify(found, problems, work.format, sandbox, work.settings.selection.top)
     versions = [(shard, manifest.version) for shard, manifest in work.shards("trees").items()]

@@ -166,6 +166,10 @@ class Work:
         found = [self.store.read(self.inputs[key], table) for key in keys]
         return pl.concat(found) if found else tables.frame(table, [])
 
+    def trees(self, *tables: str) -> dict[str, pl.DataFrame]:
+        """Tables of the searches in the role `trees`."""
+        return {table: self.read("trees", table) for table in tables}
+
     def model(self, role: str) -> Path:
         """The checkpoint folder of the one input in a role, its files checked."""
         return self.store.folder(self.input(role), "model")

@@ -1,7 +1,7 @@
 """Questions to the store, in SQL: every table of every artifact as a view, and named queries in the files beside this.
 
-    problems gold demonstrations nodes texts trajectories searches verified rejected shards pairs pair_rejects
-    examples training pair_scores evaluations metrics soundness
+    problems gold demonstrations nodes texts trajectories searches verified rejected unverified shards pairs
+    pair_rejects examples training pair_scores evaluations metrics soundness
         the rows of the Parquet files, each with its artifact: experiment, round, stage, shard, key, version
     manifests
         one row a version: what made it, when, at what cost; `settings`, in JSON, is all that its maker read of the

@@ -26,6 +26,7 @@ join checkpoint c using (key, version)
 join lineage read on read.child_key = c.key and read.child_version = c.version
     and coalesce(read.role, 'verified') = 'verified'
 join verified v on v.key = read.parent_key and v.version = read.parent_version and v.trajectory_id = e.trajectory_id
+    and v.round = e.from_round
 join lineage searched on searched.child_key = v.key and searched.child_version = v.version
     and coalesce(searched.role, 'trees') = 'trees'
 join trajectories t on t.key = searched.parent_key and t.version = searched.parent_version

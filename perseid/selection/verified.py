@@ -22,6 +22,8 @@ from perseid.sandbox import Execution
 from perseid.search.services import SandboxFailure
 from perseid.tables import frame
 
+Texts = dict[tuple[str, str], tuple[str, str, str]]
+
 
 class Executor(Protocol):
     """Runs whole programs. `perseid.sandbox.Sandbox` is one."""
@@ -31,7 +33,7 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A right trajectory. `printed` is what its steps printed, in order."""
+    """A right trajectory. `printed` is what its steps printed, in order; `program` its text where none is run."""
 
     row: dict[str, Any]
     response: str
@@ -44,16 +46,18 @@ def verify(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(`verified`, `rejected`) of the tables `texts` and `trajectories`; at most `top` a problem, `rank` from 1.
 
+    Where a format's steps are no programs, nothing is executed: the text that was graded is what trains.
     Raises `SandboxFailure` when the sandbox fails.
     """
     about = {row["problem_id"]: row for row in problems.iter_rows(named=True)}
     queues, rejected = _distinct(_candidates(tables, about, format), format)
     kept: dict[str, list[_Candidate]] = {problem_id: [] for problem_id in queues}
     while batch := [c for p in queues for c in _take(queues[p], top - len(kept[p]))]:
-        executions = sandbox.run_many([candidate.program for candidate in batch], tier="cpython")
+        programs = [candidate.program for candidate in batch]
+        executions = sandbox.run_many(programs, tier="cpython") if format.runs else [None] * len(batch)
         for candidate, execution in zip(batch, executions, strict=True):
             problem_id = candidate.row["problem_id"]
-            if reason := _disagreement(candidate, execution):
+            if execution is not None and (reason := _disagreement(candidate, execution)):
                 rejected.append((candidate.row["trajectory_id"], problem_id, reason))
             else:
                 kept[problem_id].append(candidate)
@@ -70,15 +74,13 @@ def _candidates(
         .filter(pl.col("correct"))
         .sort("problem_id", -pl.col("mean_q"), -pl.col("min_q"), "tokens", "trajectory_id")
     )
-    solved = right.get_column("problem_id").unique().to_list()
-    texts = {row[:2]: row[2:] for row in tables["texts"].filter(pl.col("problem_id").is_in(solved)).iter_rows()}
+    texts = texts_of(tables, right["problem_id"].unique().to_list())
     found: dict[str, list[_Candidate]] = defaultdict(list)
     for row in right.iter_rows(named=True):
-        problem_id = row["problem_id"]
-        path = [texts[problem_id, node_id] for node_id in ancestors(row["node_id"])]
-        response = "".join(text for text, _, _ in path)
-        program = f"{format.setup(about[problem_id]['question'])}\n{format.code_of(response)}"
-        found[problem_id].append(_Candidate(row, response, "".join(stdout for _, stdout, _ in path), program))
+        problem_id, response = row["problem_id"], response_of(texts, row)
+        printed = "".join(texts[problem_id, node_id][1] for node_id in ancestors(row["node_id"]))
+        code = f"{format.setup(about[problem_id]['question'])}\n{format.code_of(response)}"
+        found[problem_id].append(_Candidate(row, response, printed, code if format.runs else response))
     return found
 
 
@@ -115,6 +117,19 @@ def _row(candidate: _Candidate, about: dict[str, Any], rank: int) -> tuple[Any, 
     row = candidate.row
     problem = (row["problem_id"], about["question"])
     return (row["trajectory_id"], *problem, candidate.response, row["answer"], row["mean_q"], row["min_q"], rank)
+
+
+def texts_of(tables: dict[str, pl.DataFrame], problem_ids: Sequence[str] | None = None) -> Texts:
+    """(text, stdout, error) by problem and node, of these problems or of all."""
+    rows = tables["texts"]
+    wanted = rows if problem_ids is None else rows.filter(pl.col("problem_id").is_in(problem_ids))
+    return {row[:2]: row[2:] for row in wanted.iter_rows()}
+
+
+def response_of(texts: Texts, trajectory: dict[str, Any]) -> str:
+    """What stands on the way to the node at which a trajectory ends."""
+    path = ancestors(trajectory["node_id"])
+    return "".join(texts[trajectory["problem_id"], node_id][0] for node_id in path)
 
 
 def ancestors(node_id: str) -> list[str]:

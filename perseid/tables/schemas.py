@@ -193,6 +193,20 @@ class Rejected(Table):
     reason: str = pa.Field(**Text)
 
 
+class Unverified(Table):
+    """Trajectories that train the arm without verification: distinct, come to an answer, `correct` or not."""
+
+    trajectory_id: str = pa.Field(str_matches=HASH16)
+    problem_id: str = pa.Field(**Text)
+    question: str = pa.Field(**Text)
+    response: str = pa.Field(**Text)
+    answer: str = pa.Field(**Text)
+    correct: bool = pa.Field(nullable=True)
+
+    class Config:
+        unique = ["trajectory_id"]
+
+
 class Shards(Table):
     """The shards of trajectories that were read, by version."""
 
@@ -257,7 +271,7 @@ class Examples(Table):
     @classmethod
     def verified_rows_name_their_trajectory(cls, data: PolarsData) -> pl.LazyFrame:
         named = pl.col("trajectory_id").is_not_null() & (pl.col("problem_id") != "")
-        return data.lazyframe.select((pl.col("source") != "verified") | named)
+        return data.lazyframe.select(~pl.col("source").str.ends_with("verified") | named)
 
 
 class Training(Table):
@@ -364,6 +378,7 @@ SCHEMAS: Final[dict[str, type[Table]]] = {
     "searches": Searches,
     "verified": Verified,
     "rejected": Rejected,
+    "unverified": Unverified,
     "shards": Shards,
     "pairs": Pairs,
     "pair_rejects": PairRejects,

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from assets.graph import inputs_of, of_rounds, settings_of, unroll
 from perseid.experiment import Experiment
+from perseid.recipes import recipe_named, recipes
 
 PROBLEMS = {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]}
 
@@ -64,6 +67,53 @@ def test_the_graph_of_two_rounds_with_a_control_is_this_one() -> None:
             "round_01/evaluation",
         ],
     }
+
+
+def test_the_graph_of_rejection_sampling_has_no_pairs_and_no_ppm() -> None:
+    """With the arm that nobody verified, which every round has."""
+    found = edges(experiment(recipe="rejection", control={"kind": "unverified"}, rounds=[{}, {}]))
+    assert found == {
+        "problems": [],
+        "round_00/policy": ["problems"],
+        "round_00/evaluation": ["problems", "round_00/policy"],
+        "round_01/pool": ["problems"],
+        "round_01/samples": ["round_01/pool", "round_00/policy"],
+        "round_01/verified": ["round_01/pool", "round_01/samples"],
+        "round_01/policy": ["round_00/policy", "round_01/verified"],
+        "round_01/unverified": ["round_01/pool", "round_01/samples", "round_01/verified"],
+        "round_01/control": ["round_00/policy", "round_01/unverified"],
+        "round_01/evaluation": [
+            "problems",
+            "round_01/pool",
+            "round_01/policy",
+            "round_01/control",
+            "round_01/verified",
+            "round_00/evaluation",
+        ],
+        "round_02/pool": ["problems", "round_01/pool"],
+        "round_02/samples": ["round_02/pool", "round_01/policy"],
+        "round_02/verified": ["round_02/pool", "round_02/samples"],
+        "round_02/policy": ["round_00/policy", "round_01/verified", "round_02/verified"],
+        "round_02/unverified": ["round_02/pool", "round_02/samples", "round_02/verified"],
+        "round_02/control": ["round_00/policy", "round_01/unverified", "round_02/unverified"],
+        "round_02/evaluation": [
+            "problems",
+            "round_01/pool",
+            "round_02/pool",
+            "round_02/policy",
+            "round_02/control",
+            "round_02/verified",
+            "round_00/evaluation",
+            "round_01/evaluation",
+        ],
+    }
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_a_pretrained_base_is_pointed_to_and_reads_no_problems(recipe: str) -> None:
+    e = experiment(recipe=recipe, models={"policy": {"base": "pretrained", "from": "a/b"}}, rounds=[{}])
+    stage = recipe_named(recipe).stages(e, 0)[0]
+    assert (stage.does, stage.inputs) == ("pretrained", {})
 
 
 def test_a_round_that_trains_otherwise_has_a_control_of_its_own() -> None:
