@@ -20,7 +20,7 @@ from assets.keys import keys_of
 from perseid.artifacts import present
 from perseid.artifacts.present import Present
 from perseid.experiment import Experiment
-from perseid.recipes import Refs, Stage, recipe_named
+from perseid.recipes import Recipe, Refs, Stage, recipe_named
 from perseid.section import canonical, deciding, resolved
 
 
@@ -61,9 +61,9 @@ class Node:
 Graph = dict[str, Node]  # by key, inputs before what reads them
 
 
-def unroll(experiment: Experiment) -> Graph:
-    """All assets of `experiment`, in an order in which they can be made."""
-    return {node.key: node for node in _nodes(experiment)}
+def unroll(experiment: Experiment, recipe: Recipe | None = None) -> Graph:
+    """All assets of `experiment` by its recipe (or another), in an order in which they can be made."""
+    return {node.key: node for node in _nodes(experiment, recipe or recipe_named(experiment.recipe))}
 
 
 def inputs_of(graph: Graph, node: Node) -> tuple[str, ...]:
@@ -99,8 +99,8 @@ def shard_names(experiment: Experiment) -> tuple[str, ...]:
     return tuple(f"{shard:03d}" for shard in range(experiment.shards))
 
 
-def _nodes(e: Experiment) -> Iterator[Node]:
-    recipe, known = recipe_named(e.recipe), set[str]()
+def _nodes(e: Experiment, recipe: Recipe) -> Iterator[Node]:
+    known = set[str]()
     for r in (None, *range(len(e.rounds) + 1)):
         for stage in recipe.stages(e, r):
             roles = {role: _keys(e.name, r, refs, known) for role, refs in stage.inputs.items()}

@@ -44,16 +44,16 @@ def usual(does: str) -> float:
 
 @dataclass
 class Estimate:
-    """Seconds left. `took` holds what units of a stage took, by stage."""
+    """Seconds left. `took` holds what units took, by what they do."""
 
     plan: Sequence[Unit]
     took: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def note(self, unit: Unit, seconds: float) -> None:
-        self.took[unit.node.stage].append(seconds)
+        self.took[unit.node.does].append(seconds)
 
     def of(self, unit: Unit) -> float:
-        seen = self.took.get(unit.node.stage)
+        seen = self.took.get(unit.node.does)
         return seen[-1] if seen else self._pace() * self._usual(unit)
 
     def left(self, position: int, share_done: float, elapsed_s: float) -> float:
@@ -64,11 +64,11 @@ class Estimate:
 
     def _pace(self) -> float:
         """This machine's seconds for a usual second, over the stages seen; at first it is believed to be usual."""
-        believed = sum(usual(stage) * len(seconds) for stage, seconds in self.took.items())
+        believed = sum(usual(does) * len(seconds) for does, seconds in self.took.items())
         return (sum(map(sum, self.took.values())) + TRUST_S) / (believed + TRUST_S)
 
     def _usual(self, unit: Unit) -> float:
-        return usual(unit.node.stage) / max(1, len(unit.node.shards))
+        return usual(unit.node.does) / max(1, len(unit.node.shards))
 
 
 class Screen:

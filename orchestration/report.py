@@ -122,12 +122,13 @@ def table_of(experiment: Experiment, store: Store) -> RenderableType:
 
 def headings(experiment: Experiment, k: str) -> dict[str, str]:
     """Names of metrics by what stands above them; `{k}` in a name is the samples of a round."""
+    has_ppm = any("ppm" in node.roles for node in unroll(experiment).values())
     return {
         f"greedy [{100 * experiment.evaluation.confidence:.0f} %]": "greedy_pass@1",
         **({"control": f"{CONTROL}greedy_pass@1"} if experiment.control else {}),
         f"pass@{k}": "sampled_pass@{k}",
         f"maj@{k}": "sampled_maj@{k}",
-        f"PPM@{k}": "sampled_ppm_best@{k}",
+        **({f"PPM@{k}": "sampled_ppm_best@{k}"} if has_ppm else {}),
         "MCTS": "mcts_pass@1",
     }
 

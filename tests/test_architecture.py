@@ -6,6 +6,9 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from perseid.experiment import Experiment
+from perseid.recipes import recipe_named, recipes
+
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("perseid", "models", "assets", "orchestration")
 README = ROOT / "README.md"
@@ -35,6 +38,26 @@ def test_constraints_pin_every_line_and_name_no_index() -> None:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
     assert [line for line in lines if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*==[0-9][A-Za-z0-9.]*", line)] == []
     assert "torch==2.13.0" in lines
+
+
+def test_no_stage_is_known_by_its_name_outside_of_recipes() -> None:
+    """A stage is found by what it does, an input by its role: a recipe may call them what it likes."""
+    told = "|".join(sorted({stage for recipe in recipes() for stage in stages_of(recipe)}))
+    looks = rf"""\.stage\s*(==|!=|in\b)|key_of\(.*["']({told})["']|/({told})["']|stage\s*(=|in|like)\s*\(?'"""
+    paths = [p for top in (*NAMES, "benchmarks") for p in (ROOT / top).rglob("*") if p.suffix in (".py", ".sql")]
+    found = [(str(p.relative_to(ROOT)), line) for p in paths for line in p.read_text().splitlines()]
+    assert [line for line in found if re.search(looks, line[1]) and not is_example(*line)] == []
+
+
+def is_example(path: str, line: str) -> bool:
+    """Words for a reader, and benchmarks of one experiment."""
+    return path.startswith("benchmarks/") or "such as" in line or line.lstrip().startswith(('"""', "#"))
+
+
+def stages_of(recipe: str) -> set[str]:
+    rest = {"name": "x", "problems": {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]}, "rounds": [{}]}
+    e = Experiment.model_validate({**rest, "recipe": recipe, "control": {"kind": "unverified"}})
+    return {stage.name for number in (None, 0, 1) for stage in recipe_named(recipe).stages(e, number)}
 
 
 def test_ci_runs_make_test() -> None:

@@ -7,6 +7,7 @@ import pytest
 from assets import bootstrap, control, policy
 from models.examples import Example
 from perseid.artifacts import Store
+from perseid.errors import UserError
 from perseid.formats.tools import MARKS
 from perseid.tables.validation import frame
 from tests.assets.conftest import CURVE, EXPERIMENT, Begin, FakeTrainer, publish
@@ -89,6 +90,15 @@ def test_the_control_learns_from_the_demonstrations_alone_as_long_as_the_policy(
     assert (start / "model.safetensors").read_text() == "base"
     assert settings == EXPERIMENT.training.policy
     assert attempt.artifact == "x/round_01/control"
+
+
+def test_nothing_to_learn_from_is_said_before_anything_is_trained(made: Store, begin: Begin) -> None:
+    publish(made, "x/problems", {"demonstrations": frame("demonstrations", [])})
+    publish(made, "x/round_01/verified", {"verified": frame("verified", [])})
+    trainer = FakeTrainer()
+    with pytest.raises(UserError, match=r"x/round_01/policy: training\.policy: expected an example to train on"):
+        policy.make(begin("x/round_01/policy", trainer))
+    assert trainer.asked == []
 
 
 def test_the_base_is_made_from_the_demonstrations_and_trained_on_them(made: Store, begin: Begin) -> None:
