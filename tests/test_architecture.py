@@ -55,7 +55,8 @@ def is_example(path: str, line: str) -> bool:
 
 
 def stages_of(recipe: str) -> set[str]:
-    rest = {"name": "x", "problems": {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]}, "rounds": [{}]}
+    problems = {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]}
+    rest = {"name": "x", "problems": problems, "rounds": [{}]}
     e = Experiment.model_validate({**rest, "recipe": recipe, "control": {"kind": "unverified"}})
     return {stage.name for number in (None, 0, 1) for stage in recipe_named(recipe).stages(e, number)}
 

@@ -27,7 +27,7 @@ EITHER = pytest.mark.parametrize("recipe", recipes())
 
 
 def experiment(recipe: str, control: str = "unverified") -> Experiment:
-    problems = {"demonstrated": ["gcd"], "undemonstrated": ["lcm"]}
+    problems = {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]}
     rest: dict[str, Any] = {"control": {"kind": control}, "shards": 2, "rounds": [{}, {}]}
     return Experiment.model_validate({"name": "x", "problems": problems, "recipe": recipe, **rest})
 
@@ -147,7 +147,7 @@ def test_a_policy_learns_whatever_its_stages_are_called(recipe: str, tmp_path: P
 
 
 def verified(number: int) -> tuple[Any, ...]:
-    return (f"{number:016x}", f"p{number}", "gcd", "", "GCD of 4, 6", "print(2)", "2", 1.0, 1.0, 1)
+    return (f"{number:016x}", f"p{number}", "GCD of 4, 6", "print(2)", "2", 1.0, 1.0, 1)
 
 
 def publish_table(store: Store, key: str, table: str, rows: pl.DataFrame) -> None:
