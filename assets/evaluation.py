@@ -13,8 +13,9 @@ from assets.ppm import scorer_of
 from assets.problems import every, facets_of, problems_of
 from assets.trajectories import judge_of
 from assets.work import Made, Work
+from perseid.errors import UserError
 from perseid.evaluation import answers
-from perseid.evaluation.measure import Evidence, measure
+from perseid.evaluation.measure import Evidence, measure, unknown_facet
 from perseid.problems import Gold, Problem
 from perseid.problems.facets import ALL
 from perseid.sandbox import AsyncSandbox
@@ -29,6 +30,9 @@ SHOWN = ("greedy_pass@1", "greedy_delta_previous", "greedy_delta_control")
 def make(work: Work) -> Made:
     e, problems, facets = work.settings, work.read("problems", "problems"), work.read("problems", "facets")
     held_out = work.read("problems", "pools").filter(split="held_out")
+    told_apart = facets.join(held_out, on="problem_id", how="semi")
+    if mistake := unknown_facet(e.evaluation, told_apart):
+        raise UserError(work.key, *mistake)
     with work.machines.sandbox(work.prelude) as sandbox:
         judge = judge_of(problems, work.read("problems", "gold"))
         by = answers.Examiner(work.method, e.evaluation, e.seed, AsyncSandbox(sandbox), judge)
@@ -44,7 +48,7 @@ def make(work: Work) -> Made:
         pair_scores=work.read("ppm", "pair_scores") if work.given("ppm") else None,
         soundness=sound,
     )
-    measured = measure(given, facets.join(held_out, on="problem_id", how="semi"), e.evaluation, e.seed, evidence)
+    measured = measure(given, told_apart, e.evaluation, e.seed, evidence)
     work.table("evaluations", given)
     work.table("metrics", measured)
     return summary(work, measured, int(given["tokens"].sum()))

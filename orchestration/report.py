@@ -21,6 +21,7 @@ from perseid.experiment import Experiment
 from perseid.problems.facets import ALL
 
 COUNTED = {"verified": "trajectories", "pairs": "pairs"}  # tables whose rows a round is told by, with the heading
+DELTA = "greedy_delta_control"
 CONTROL = "control "  # before the name of a metric of the control arm
 
 
@@ -146,8 +147,10 @@ def remarks(experiment: Experiment, store: Store, rounds: list[RoundStatus], sta
     if not evaluated:
         return []
     last, lines = evaluated[-1].metrics, [""]
-    if difference := last.get("greedy_delta_control"):
-        lines.append(f"Round {evaluated[-1].round} less its control: {points(difference)}")
+    if difference := last.get(DELTA):
+        lines.append(f"Round {evaluated[-1].round} less its control: {points(difference)}{also(last, DELTA)}")
+    if macro := last.get("greedy_pass@1_macro"):
+        lines.append(f"Greedy, the parts of the held-out set counted alike: {share(macro, interval=True)} %")
     mcts, sampling = last.get("mcts_pass@1"), last.get("matched_pass@1")
     if mcts and sampling:
         lines.append(
@@ -206,6 +209,12 @@ def next_commands(experiment: Experiment, last: int) -> list[str]:
         f"perseid query solved_by_round_and_facet --experiment {name}",
         f"perseid lineage {policy}",
     ]
+
+
+def also(metrics: dict[str, dict[str, float]], name: str) -> str:
+    """The interval over groups, where there is one."""
+    found = metrics.get(f"{name}_by_group")
+    return f", over {found['n']} groups [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]" if found else ""
 
 
 def share(metric: dict[str, float] | None, interval: bool = False) -> str:

@@ -103,9 +103,52 @@ def bootstrap(values: npt.ArrayLike, *, seed: int, samples: int = 2000, confiden
     if scores.size == 0:
         return Estimate(0.0, 0.0, 0.0, 0)
     means = _resampled_means(scores, seed, samples)
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(means, [tail, 1.0 - tail])
+    low, high = np.quantile(means, _tails(confidence))
     return Estimate(float(scores.mean()), float(low), float(high), scores.size)
+
+
+def bootstrap_groups(
+    values: npt.ArrayLike, groups: Sequence[str], *, seed: int, samples: int = 2000, confidence: float = 0.95
+) -> Estimate:
+    """Mean of `values`, [P], with the percentile interval of resamples over their groups; `n` counts groups.
+
+    For problems that are variants of each other: a group is drawn with all its problems, or not. Few groups give an
+    interval that is too narrow.
+    """
+    scores = np.asarray(values, dtype=np.float64)
+    if scores.shape != (len(groups),):
+        raise ValueError(f"bootstrap: expected a group a value, found {scores.shape} and {len(groups)}")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"bootstrap: expected finite values, found {scores[~np.isfinite(scores)][:3]}")
+    if scores.size == 0:
+        return Estimate(0.0, 0.0, 0.0, 0)
+    _, place = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    counts = np.bincount(place).astype(np.float64)
+    sums, num_groups = np.bincount(place, weights=scores), counts.size
+    rng, rows = np.random.default_rng(seed), max(1, BLOCK // num_groups)
+    shares, means = np.full(num_groups, 1.0 / num_groups), list[Floats]()
+    for start in range(0, samples, rows):
+        drawn = rng.multinomial(num_groups, shares, size=min(rows, samples - start))
+        means.append(drawn @ sums / (drawn @ counts))
+    low, high = np.quantile(np.concatenate(means), _tails(confidence))
+    return Estimate(float(scores.mean()), float(low), float(high), num_groups)
+
+
+def macro(parts: Sequence[npt.ArrayLike], *, seed: int, samples: int = 2000, confidence: float = 0.95) -> Estimate:
+    """Mean of the means of `parts`, [P] each and none empty, with the interval of resamples within each part.
+
+    `n` counts all values. No parts give a mean and bounds of 0.
+    """
+    scores = [np.asarray(part, dtype=np.float64) for part in parts]
+    if not all(part.size and np.isfinite(part).all() for part in scores):
+        raise ValueError("macro: expected finite values in every part")
+    if not scores:
+        return Estimate(0.0, 0.0, 0.0, 0)
+    seeds = np.random.SeedSequence(seed).generate_state(len(scores))
+    drawn = [_resampled_means(part, int(own), samples) for part, own in zip(scores, seeds, strict=True)]
+    low, high = np.quantile(np.mean(drawn, axis=0), _tails(confidence))
+    value = float(np.mean([part.mean() for part in scores]))
+    return Estimate(value, float(low), float(high), sum(part.size for part in scores))
 
 
 def paired_difference(
@@ -116,6 +159,11 @@ def paired_difference(
     if gains.shape != losses.shape:
         raise ValueError(f"paired difference: expected the same problems, found {gains.shape} and {losses.shape}")
     return bootstrap(gains - losses, seed=seed, samples=samples, confidence=confidence)
+
+
+def _tails(confidence: float) -> list[float]:
+    tail = (1.0 - confidence) / 2.0
+    return [tail, 1.0 - tail]
 
 
 def _resampled_means(scores: Floats, seed: int, samples: int) -> Floats:

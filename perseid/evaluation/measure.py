@@ -15,11 +15,13 @@ A metric's name says how was answered and what is said of it, `<decoding>_<stati
 else by vote. Every problem that was asked counts. What was refused, cut or ended in an error is not right. An answer
 of which the grader cannot tell is neither right nor wrong: where it decides a problem's score, the problem is left out
 of that metric (`n` says how many are in), and `untold` says how many problems have one. So a share with many untold
-speaks of the others alone. Intervals are percentile bootstraps over problems (`perseid.metrics`).
+speaks of the others alone. Intervals are percentile bootstraps over problems (`perseid.metrics`). Two more say the
+same of the whole otherwise, where the settings name a facet for it: `…_by_group`, with an interval over groups of
+problems that are variants of each other (`n` counts groups), and `…_macro`, the mean over a facet's values.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -27,9 +29,11 @@ import polars as pl
 
 from perseid import metrics, tables
 from perseid.evaluation.settings import Evaluation
+from perseid.mistakes import unknown
 from perseid.problems.facets import ALL, groups
 
 Score = Callable[[pl.DataFrame], float]  # of one problem's rows, in order of `sample`
+GREEDY = ("greedy_pass@1", "greedy_delta")
 Scores = dict[tuple[str, str], dict[str, float]]  # (arm, metric) -> problem_id -> score
 
 
@@ -60,8 +64,48 @@ def measure(
             values = [score for problem_id, score in each.items() if members is None or problem_id in members]
             if values:
                 found.append((*key, facet, part, *_estimate(values, settings, seed)))
+    found += [(*key, ALL, ALL, *numbers) for key, numbers in _regrouped(scores, facets, settings, seed)]
     found += [("policy", name, ALL, ALL, *_estimate(values, settings, seed)) for name, values in _others(evidence)]
     return tables.frame("metrics", found)
+
+
+Key = tuple[str, str]  # arm, metric
+
+
+def _regrouped(
+    scores: Scores, facets: pl.DataFrame, settings: Evaluation, seed: int
+) -> Iterator[tuple[Key, tuple[Any, ...]]]:
+    """Of greedy answers, by groups and by the values of a facet. A problem without the facet is a group of its own."""
+    drawn: dict[str, Any] = {"seed": seed, "samples": settings.bootstrap_samples, "confidence": settings.confidence}
+    group, value = (
+        dict(facets.filter(name=name).select("problem_id", "value").iter_rows())
+        for name in (settings.by_group, settings.macro)
+    )
+    for (arm, metric), each in scores.items():
+        if not (each and metric.startswith(GREEDY)):
+            continue
+        if settings.by_group:
+            names = [group.get(problem_id, f"problem {problem_id}") for problem_id in each]
+            yield (arm, f"{metric}_by_group"), astuple(metrics.bootstrap_groups([*each.values()], names, **drawn))
+        if settings.macro and (parts := _by_value(each, value)):
+            yield (arm, f"{metric}_macro"), astuple(metrics.macro(parts, **drawn))
+
+
+def _by_value(each: Mapping[str, float], value: Mapping[str, str]) -> list[list[float]]:
+    parts: dict[str, list[float]] = {}
+    for problem_id, score in each.items():
+        if problem_id in value:
+            parts.setdefault(value[problem_id], []).append(score)
+    return [parts[name] for name in sorted(parts)]
+
+
+def unknown_facet(settings: Evaluation, facets: pl.DataFrame) -> tuple[str, str] | None:
+    """The key that names a facet which no held-out problem has, and what was expected."""
+    names = sorted(facets["name"].unique())
+    for key, name in (("by_group", settings.by_group), ("macro", settings.macro)):
+        if name and name not in names:
+            return f"evaluation.{key}", unknown(name, names) if names else "the held-out problems have no facets"
+    return None
 
 
 def _parts(facets: pl.DataFrame) -> Iterator[tuple[str, str, frozenset[str] | None]]:

@@ -9,6 +9,7 @@ from perseid.section import Section
 Confidence = Annotated[float, Field(gt=0.0, lt=1.0)]
 Temperature = Annotated[float, Field(ge=0.01, le=100.0)]  # below, logits overflow; above, nothing is left of them
 Tokens = Annotated[int, Field(ge=1, le=8192)]  # the longest context of a base
+Facet = Annotated[str, Field(max_length=100)]  # a name that the held-out set's source knows; "": none
 
 
 class Evaluation(Section):
@@ -21,6 +22,8 @@ class Evaluation(Section):
     fresh_instances: int = Field(5, ge=1, le=1000)  # new questions that each verified program is re-run on
     bootstrap_samples: int = Field(2000, ge=1, le=100_000)  # each as large as the held-out set
     confidence: Confidence = 0.95
+    by_group: Facet = ""  # a facet whose values are groups of problems that are alike: an interval over groups as well
+    macro: Facet = ""  # a facet whose values count alike, however many problems each has
 
 
 class Gate(Section):

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perseid.metrics import Estimate, best_of, bootstrap, majority, paired_difference, pass_at_k, pass_at_k_each
+from perseid.metrics import (
+    Estimate,
+    best_of,
+    bootstrap,
+    bootstrap_groups,
+    macro,
+    majority,
+    paired_difference,
+    pass_at_k,
+    pass_at_k_each,
+)
 
 SHARES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=40)
 
@@ -158,3 +168,43 @@ def test_an_answer_is_right_when_any_sample_of_it_was_graded_right() -> None:
 def test_the_scores_of_samples_are_no_scores_of_problems() -> None:
     with pytest.raises(ValueError, match=r"expected one value a problem, found shape \(1, 2\)"):
         bootstrap([[0.5, 1.0]], seed=0)
+
+
+def test_groups_are_drawn_with_all_their_problems_in_a_case_worked_by_hand() -> None:
+    """Of two groups, a draw holds the first twice (mean 1), the second twice (0), or both (2/3)."""
+    assert bootstrap_groups([1.0, 1.0, 0.0], ["a", "a", "b"], seed=0) == Estimate(2 / 3, 0.0, 1.0, 2)
+    assert bootstrap_groups([0.5] * 4, ["a", "b", "a", "b"], seed=0) == Estimate(0.5, 0.5, 0.5, 2)
+    assert bootstrap_groups([], [], seed=0) == Estimate(0.0, 0.0, 0.0, 0)
+
+
+def test_problems_that_are_alike_within_groups_tell_less_and_groups_of_one_tell_as_much() -> None:
+    values = [float(number % 4 == 0) for number in range(400)]
+    alone = bootstrap_groups(values, [str(number) for number in range(400)], seed=1)
+    plain = bootstrap(values, seed=1)
+    assert (alone.value, alone.n) == (plain.value, 400)
+    assert alone.low == pytest.approx(plain.low, abs=0.01)
+    assert alone.high == pytest.approx(plain.high, abs=0.01)
+    alike = bootstrap_groups(sorted(values), [str(number // 20) for number in range(400)], seed=1)
+    assert alike.high - alike.low > 2 * (plain.high - plain.low)
+
+
+@settings(deadline=None)
+@given(SHARES)
+def test_a_part_counts_once_however_many_problems_it_has(scores: list[float]) -> None:
+    one = macro([scores], seed=0, samples=50)
+    assert (one.value, one.n) == (bootstrap(scores, seed=0).value, len(scores))
+    both = macro([scores, [1.0]], seed=0, samples=50)
+    assert both.value == pytest.approx((one.value + 1.0) / 2)
+    assert both.low <= both.value + 1e-12
+    assert both.high >= both.value - 1e-12
+
+
+def test_what_a_mean_of_parts_cannot_be_of_is_an_error() -> None:
+    assert macro([], seed=0) == Estimate(0.0, 0.0, 0.0, 0)
+    for parts in ([[]], [[1.0], [math.nan]]):
+        with pytest.raises(ValueError, match="finite values in every part"):
+            macro(parts, seed=0)
+    with pytest.raises(ValueError, match="a group a value"):
+        bootstrap_groups([1.0], ["a", "b"], seed=0)
+    with pytest.raises(ValueError, match="finite"):
+        bootstrap_groups([math.inf], ["a"], seed=0)

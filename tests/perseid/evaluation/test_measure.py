@@ -3,7 +3,7 @@
 import polars as pl
 
 from perseid import tables
-from perseid.evaluation.measure import Evidence, measure, unsound
+from perseid.evaluation.measure import Evidence, measure, unknown_facet, unsound
 from perseid.experiment import Evaluation
 
 SETTINGS = Evaluation(samples=2, bootstrap_samples=100)
@@ -200,3 +200,23 @@ def test_a_ppm_without_pairs_is_none_and_the_vote_speaks_for_it() -> None:
     found = measured(Evidence(pair_scores=pl.DataFrame(schema=schema)), rows)
     assert found["policy", "matched_pass@1", "all"] == (1.0, 1)
     assert not {name for _, name, _ in found if "ppm" in name}
+
+
+def test_greedy_answers_are_told_by_group_and_with_parts_counted_alike_where_a_facet_is_named() -> None:
+    """Three additions, all right, of one story; one subtraction, wrong, without a story."""
+    names = [f"p{n}" for n in range(4)]
+    rows = answers(*((name, "policy", "greedy", 0, "1", name != "p3", None) for name in names))
+    facets = [(name, "operation", "subtract" if name == "p3" else "add") for name in names]
+    known = tables.frame("facets", facets + [(name, "story", "farm") for name in names[:3]])
+    named = SETTINGS.model_copy(update={"by_group": "story", "macro": "operation"})
+    found = measure(rows, known, named, 0, Evidence()).filter(facet="all")
+    shown = {metric: rest for metric, *rest in found.select("metric", "value", "low", "high", "n").iter_rows()}
+    assert shown["greedy_pass@1_by_group"] == [0.75, 0.0, 1.0, 2]
+    assert shown["greedy_pass@1_macro"] == [0.5, 0.5, 0.5, 4]
+    assert len([name for name in shown if name.endswith(("_by_group", "_macro"))]) == 2
+    assert unknown_facet(named, known) is None
+    for key in ("by_group", "macro"):
+        wrong = SETTINGS.model_copy(update={key: "storey"})
+        expected = "'storey' is not known (did you mean story?); expected one of operation, story"
+        assert unknown_facet(wrong, known) == (f"evaluation.{key}", expected)
+        assert unknown_facet(wrong, known.clear()) == (f"evaluation.{key}", "the held-out problems have no facets")
