@@ -30,28 +30,28 @@ SHOWN = ("greedy_pass@1", "greedy_delta_previous", "greedy_delta_control")
 def make(work: Work) -> Made:
     e, problems, facets = work.settings, work.read("problems", "problems"), work.read("problems", "facets")
     held_out = work.read("problems", "pools").filter(split="held_out")
-    told_apart = facets.join(held_out, on="problem_id", how="semi")
-    if mistake := unknown_facet(e.evaluation, told_apart):
+    known = facets.join(held_out, on="problem_id", how="semi")
+    if mistake := unknown_facet(e.evaluation, known):
         raise UserError(work.key, *mistake)
     with work.machines.sandbox(work.prelude) as sandbox:
         judge = judge_of(problems, work.read("problems", "gold"))
         by = answers.Examiner(work.method, e.evaluation, e.seed, AsyncSandbox(sandbox), judge)
         given = answered(work, problems.join(held_out, on="problem_id", how="semi"), by)
-        sound = None
-        if work.given("verified"):
-            verified = work.read("verified", "verified")
-            known = problems_of(every(work, "problems"))
-            sound = answers.soundness(verified, known, fresh_instances(work, known), work.format, sandbox)
-            work.table("soundness", sound)
-    evidence = Evidence(
-        previous=previous(work),
-        pair_scores=work.read("ppm", "pair_scores") if work.given("ppm") else None,
-        soundness=sound,
-    )
-    measured = measure(given, told_apart, e.evaluation, e.seed, evidence)
-    work.table("evaluations", given)
-    work.table("metrics", measured)
+        sound = sound_of(work, sandbox) if work.given("verified") else None
+    scores = work.read("ppm", "pair_scores") if work.given("ppm") else None
+    measured = measure(given, known, e.evaluation, e.seed, Evidence(previous(work), scores, sound))
+    for name, table in {"evaluations": given, "metrics": measured, "soundness": sound}.items():
+        if table is not None:
+            work.table(name, table)
     return summary(work, measured, int(given["tokens"].sum()))
+
+
+def sound_of(work: Work, sandbox: answers.Reruns) -> pl.DataFrame:
+    """What was verified in this round, on fresh instances."""
+    known = problems_of(every(work, "problems"))
+    return answers.soundness(
+        work.read("verified", "verified"), known, fresh_instances(work, known), work.format, sandbox
+    )
 
 
 def fresh_instances(work: Work, known: Sequence[Problem]) -> Callable[[Problem], list[tuple[Problem, Gold]]]:
