@@ -7,6 +7,7 @@ is a warning.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from perseid.recipes import agreement
 from perseid.section import Section, changed
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def contradiction(e: "Experiment") -> tuple[str, str] | None:
         or _bootstrap_in_a_round(e)
         or _step_longer_than_the_context(e)
         or e.problems.contradiction(_pools(e), e.evaluation.fresh_instances)
-        or _nothing_to_begin_with(e)
+        or agreement.contradiction(e)
         or _rounds_that_ask_nothing(e)
     )
 
@@ -28,6 +29,7 @@ def contradiction(e: "Experiment") -> tuple[str, str] | None:
 def without_effect(e: "Experiment") -> Iterator[tuple[str, str]]:
     """Keys that were changed and that nothing reads, each with the reason."""
     yield from e.problems.without_effect()
+    yield from agreement.without_effect(e)
     if e.search.ppm:
         yield "search.ppm", "has no effect in round 1, which trains the first PPM"
     if e.evaluation.mcts_problems == 0:
@@ -79,10 +81,3 @@ def _rounds_that_ask_nothing(e: "Experiment") -> tuple[str, str] | None:
         if asks is not None and asks < e.shards:
             return "shards", f"expected at most {asks:,}, the questions of round {number}: a shard would search nothing"
     return None
-
-
-def _nothing_to_begin_with(e: "Experiment") -> tuple[str, str] | None:
-    """A base that is made from nothing learns to write from demonstrations."""
-    if any(source.demonstrates for source in e.problems.train):
-        return None
-    return "problems.train", "expected a source that demonstrates (tools): the base is made from nothing"
