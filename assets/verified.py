@@ -14,7 +14,8 @@ VERSION = 3  # what is known of a problem stands in its facets alone
 def make(work: Work) -> Made:
     problems, found = work.read("pool", "problems"), work.trees("texts", "trajectories")
     with work.machines.sandbox(work.prelude) as sandbox:
-        kept, rejected = verify(found, problems, work.format, sandbox, work.settings.selection.top)
+        chosen = work.settings.selection
+        kept, rejected = verify(found, problems, work.format, sandbox, chosen.top, chosen.grounded)
     versions = [(shard, manifest.version) for shard, manifest in work.shards("trees").items()]
     work.table("verified", kept)
     work.table("rejected", rejected)

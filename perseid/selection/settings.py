@@ -22,4 +22,5 @@ class Pairs(Section):
 
 class Selection(Section):
     top: int = Field(2, ge=1, le=1024)  # trajectories a problem, by mean Q then min Q
+    grounded: bool = False  # only programs whose numbers stand in their question, and that compute what they print
     pairs: Pairs = Pairs()

@@ -20,6 +20,7 @@ import polars as pl
 from perseid.formats import Format
 from perseid.sandbox import Execution
 from perseid.search.services import SandboxFailure
+from perseid.selection.grounding import is_grounded
 from perseid.tables import frame
 
 Texts = dict[tuple[str, str], tuple[str, str, str]]
@@ -42,7 +43,12 @@ class _Candidate:
 
 
 def verify(
-    tables: dict[str, pl.DataFrame], problems: pl.DataFrame, format: Format, sandbox: Executor, top: int
+    tables: dict[str, pl.DataFrame],
+    problems: pl.DataFrame,
+    format: Format,
+    sandbox: Executor,
+    top: int,
+    grounded: bool = False,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(`verified`, `rejected`) of the tables `texts` and `trajectories`; at most `top` a problem, `rank` from 1.
 
@@ -51,6 +57,8 @@ def verify(
     """
     about = {row["problem_id"]: row for row in problems.iter_rows(named=True)}
     queues, rejected = _distinct(_candidates(tables, about, format), format)
+    if grounded and format.runs:
+        rejected += _ungrounded(queues, about, format)
     kept: dict[str, list[_Candidate]] = {problem_id: [] for problem_id in queues}
     while batch := [c for p in queues for c in _take(queues[p], top - len(kept[p]))]:
         programs = [candidate.program for candidate in batch]
@@ -96,6 +104,19 @@ def _distinct(
                 rejected.append((candidate.row["trajectory_id"], problem_id, "duplicate"))
         found[problem_id] = list(best.values())
     return found, rejected
+
+
+def _ungrounded(
+    queues: dict[str, list[_Candidate]], about: dict[str, dict[str, Any]], format: Format
+) -> list[tuple[str, str, str]]:
+    """Those that do not compute with numbers of their question, which leave the queues."""
+    rejected = []
+    for problem_id, queue in queues.items():
+        question = about[problem_id]["question"]
+        kept = [candidate for candidate in queue if is_grounded(format.code_of(candidate.response), question)]
+        rejected += [(c.row["trajectory_id"], problem_id, "not grounded") for c in queue if c not in kept]
+        queue[:] = kept
+    return rejected
 
 
 def _take(queue: list[_Candidate], count: int) -> list[_Candidate]:

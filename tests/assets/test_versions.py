@@ -54,6 +54,7 @@ STALE: dict[str, set[str]] = {
     "engine.live_trees": set(),
     "search": {"trajectories"},
     "selection.top": {"verified"},
+    "selection.grounded": {"verified"},
     "selection.pairs": {"pairs"},
     "training.bootstrap": {"bootstrap"},
     "training.policy": {"policy", "control"},

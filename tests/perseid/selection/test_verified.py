@@ -146,3 +146,13 @@ def test_among_equal_q_the_shorter_comes_first_and_then_the_name() -> None:
 def test_a_failing_sandbox_is_no_verdict_about_a_program() -> None:
     with pytest.raises(SandboxFailure, match="p0: the sandbox failed: worker lost"):
         verify(searched(("a", "p0", True, 0.1, 0.1, program(1))), PROBLEMS, TOOLS, Broken(), top=2)
+
+
+def test_what_is_not_grounded_is_rejected_before_it_takes_a_place_where_that_is_asked(sandbox: Sandbox) -> None:
+    """Every question holds its number and 5."""
+    lucky, sound = ("a", "p0", True, 0.9, 0.9, program(5)), [(f"print(0 + 5){ANSWER}", "5\n")]
+    tables = searched(lucky, ("b", "p0", True, 0.5, 0.5, sound))
+    assert kept(verify(tables, PROBLEMS, TOOLS, sandbox, top=1)[0]) == [("p0", 1, "a")]
+    verified, rejected = verify(tables, PROBLEMS, TOOLS, sandbox, top=1, grounded=True)
+    assert kept(verified) == [("p0", 1, "b")]
+    assert rejected.rows() == [("a", "p0", "not grounded")]
