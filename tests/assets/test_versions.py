@@ -177,6 +177,8 @@ def test_every_field_makes_stale_exactly_what_reads_it(file: dict[str, Any]) -> 
     found = {}
     for path, field in leaves(Experiment):
         value = another(path, value_at(e, path), field)
+        if path.endswith(".ppm") and file is REJECTION:
+            continue  # refused: nobody trains one
         found[path] = changed(before, versions(laid(file, path, value)))
     assert found == {path: expected(path, STALE, before.keys()) for path in found}
     assert len(found) > 60
