@@ -90,6 +90,19 @@ def status(experiment: ExperimentName, json_: Json = False, seed: Seed = None, r
 
 
 @app.command()
+def plan(experiment: ExperimentName, json_: Json = False, seed: Seed = None, root: Root = None) -> None:
+    """What an experiment would do: problems, most calls and tokens, disk. Reads problems, loads no model."""
+    from orchestration import plan as plans
+
+    loaded, _ = located(experiment, root, seed)
+    store = store_of(root)
+    if json_:
+        print_json(plans.as_json(loaded, store))
+    else:
+        wide_console().print(plans.table_of(loaded, store), soft_wrap=True)
+
+
+@app.command()
 def query(
     sql_or_name: Annotated[
         str | None, typer.Argument(metavar="SQL-or-NAME", help="Without one: lists the names.")
