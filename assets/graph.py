@@ -119,7 +119,7 @@ def _keys(name: str, r: int | None, refs: Refs, known: Set[str]) -> tuple[str, .
     return found
 
 
-def code_version(experiment: Experiment, round_number: int, stage: Stage) -> str:
+def code_version(experiment: Experiment, round_number: int, stage: Stage | Node) -> str:
     """16 hex digits: the hash of the maker, its version, what it reads of the experiment, and keys of what it uses."""
     read = deciding(experiment.at(round_number), stage.reads)
     made = [stage.does, maker(stage.does).VERSION, read, keys_of(experiment, stage.uses)]

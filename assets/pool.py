@@ -2,21 +2,44 @@
 
 import polars as pl
 
-from assets.problems import KNOWN, every, facets_of, frames_of, problems_of, refuse_overlaps
+from assets.problems import KNOWN, every, facets_of, frames_of, problems_of, refuse_changed, refuse_overlaps
 from assets.work import Made, Work
+from perseid.problems import Problem
 from perseid.problems.facets import sizes
-from perseid.problems.making import drawn
+from perseid.problems.making import Before, drawn
+from perseid.problems.splits import as_compared
 
 VERSION = 2  # a problem is a question and the kind of its answer; what else is known of it are facets
 
 
 def make(work: Work) -> Made:
-    e, before = work.settings, {name: every(work, name) for name in KNOWN}
-    known = facets_of(before["facets"])
-    asked = [(problem, known.get(problem.problem_id, {})) for problem in problems_of(before["problems"])]
-    tables = frames_of({"pool": drawn(e.problems, e.seed, work.root, work.round, asked)}, work.round)
-    together = {name: pl.concat([before[name], tables[name]]).unique() for name in KNOWN}
+    e, known = work.settings, {name: every(work, name) for name in KNOWN}
+    tables = frames_of({"pool": drawn(e.problems, e.seed, work.root, work.round, before(work, known))}, work.round)
+    refuse_changed(work)
+    together = {name: pl.concat([known[name], tables[name]]).unique() for name in KNOWN}
     refuse_overlaps(work, together, work.read("problems", "demonstrations"))
     for name, table in tables.items():
         work.table(name, table)
-    return Made(metrics={"problems": tables["problems"].height}, tables={"facets": sizes(tables["facets"])})
+    searched = known["pools"].filter(split="pool")["problem_id"].unique().implode()
+    again = tables["problems"].filter(pl.col("problem_id").is_in(searched)).height
+    metrics = {"problems": tables["problems"].height, "problems searched before": again}
+    return Made(metrics=metrics, tables={"facets": sizes(tables["facets"])})
+
+
+def before(work: Work, known: dict[str, pl.DataFrame]) -> Before:
+    """All that was asked, and what may not be searched."""
+    facets, problems = facets_of(known["facets"]), problems_of(known["problems"])
+    pools = known["pools"]
+    times = pools.filter(split="pool").group_by("problem_id").len()
+    held_out = frozenset(pools.filter(split="held_out")["problem_id"])
+    skipped = work.read("problems", "skipped").filter(side="train")["row"]
+    return Before(
+        [(problem, facets.get(problem.problem_id, {})) for problem in problems],
+        dict(times.iter_rows()),
+        frozenset(questions_of(problems, held_out)),
+        frozenset(skipped),
+    )
+
+
+def questions_of(problems: list[Problem], wanted: frozenset[str]) -> list[str]:
+    return [as_compared(problem.question) for problem in problems if problem.problem_id in wanted]

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import polars as pl
 
+from assets.graph import code_version
 from assets.work import Made, Work
 from perseid.errors import UserError
 from perseid.formats import TOOLS
 from perseid.problems import Demonstration, Gold, Item, Problem
 from perseid.problems.facets import sizes, wide
-from perseid.problems.making import brought, promises
+from perseid.problems.making import First, first, promises
 from perseid.problems.settings import Problems
 from perseid.tables import frame
 
@@ -24,16 +25,31 @@ KNOWN = ("problems", "facets", "pools")  # the tables of what is asked, answers 
 
 def make(work: Work) -> Made:
     e = work.settings
-    found = brought(e.problems, e.seed, work.root)
+    found = first(e.problems, e.seed, work.root)
+    refuse_changed(work)
     tables = frames_of({"held_out": found.held_out, "demonstration": found.shown})
-    tables["demonstrations"] = demonstration_frame(found.demonstrations)
+    tables |= {"demonstrations": demonstration_frame(found.demonstrations), "skipped": skipped_frame(found)}
     refuse_overlaps(work, tables, tables["demonstrations"])
     for name, table in tables.items():
         work.table(name, table)
     splits = tables["pools"].group_by("split").len("problems").sort("split")
     kinds = tables["demonstrations"].group_by("kind").len("examples").sort("kind")
-    shown = {"problems": splits, "facets": sizes(tables["facets"]), "demonstrations": kinds}
-    return Made(metrics={"problems": tables["problems"].height}, tables=shown)
+    left_out = tables["skipped"].group_by("side", "reason").len("rows").sort("side", "reason")
+    shown = {"problems": splits, "facets": sizes(tables["facets"]), "demonstrations": kinds, "left out": left_out}
+    rows = {f"rows of {side}": float(count) for side, count in found.rows.items()}
+    metrics = {"problems": tables["problems"].height, **rows, "rows left out": tables["skipped"].height}
+    return Made(metrics=metrics, tables={name: table for name, table in shown.items() if table.height})
+
+
+def refuse_changed(work: Work) -> None:
+    """Raises `UserError` where a file is not the one that this was planned for."""
+    node = work.plan.node
+    if code_version(work.plan.experiment, work.round, node) != node.code_version:
+        raise UserError(work.key, "problems", "a file of problems changed meanwhile; run the same command again")
+
+
+def skipped_frame(found: First) -> pl.DataFrame:
+    return frame("skipped", ((side, *row) for side, rows in found.skipped.items() for row in rows))
 
 
 def frames_of(placed: Mapping[str, Sequence[Item]], round: int = 0) -> dict[str, pl.DataFrame]:

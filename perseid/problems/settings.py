@@ -4,22 +4,60 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, Strict, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    Strict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from perseid.mistakes import described, mistake
+from perseid.mistakes import described, mistake, shown
 from perseid.problems.source import Found, Pool, Settings, settings_of
+from perseid.problems.splits import Split
 from perseid.section import Section
 
-__all__ = ["Pool", "Problems", "Source"]
+__all__ = ["Pool", "Problems", "Source", "Split"]
 
 Source = Annotated[SerializeAsAny[Settings], BeforeValidator(settings_of)]
-Key = tuple[str, Section]  # a section, and how its user finds it
+
+
+def _held_out(value: Any) -> Any:
+    """A list of sources, or how the training sources are split."""
+    if isinstance(value, dict):
+        try:
+            return Split.model_validate(value)
+        except ValidationError as error:
+            raise mistake(*described(error, Split)) from None
+    if isinstance(value, list | tuple):
+        if not value:
+            raise mistake("", "expected a list of at least 1, found none")
+        return tuple(_of_list(position, one) for position, one in enumerate(value, 1))
+    if value is None or isinstance(value, Split):
+        return value
+    raise mistake("", f"expected a list of sources, or a split of the training sources, found {shown(value)}")
+
+
+def _of_list(position: int, value: Any) -> Settings:
+    try:
+        settings = settings_of(value)
+    except PydanticCustomError as error:
+        told = error.context or {}
+        raise mistake(f"{position}.{told['key']}".removesuffix("."), told["expected"]) from None
+    if settings.pool_section is not None:
+        raise mistake(str(position), f"expected another source: {settings.source} is trained on as it is held out")
+    return settings
 
 
 class Problems(Section):
     """Sources of problems. `pool` is what each round searches of `train`; a round may say otherwise."""
 
     train: Annotated[tuple[Source, ...], Strict(False), Field(min_length=1, max_length=100)]
+    held_out: Annotated[tuple[SerializeAsAny[Settings], ...] | Split | None, BeforeValidator(_held_out)] = None
     pool: SerializeAsAny[Section] = Field(default_factory=lambda: cast(Section, {}), validate_default=True)
 
     @property
@@ -34,6 +72,21 @@ class Problems(Section):
             if source.pool_section is not None and len(train) > 1:
                 raise mistake(str(position), f"expected {source.source} alone: it draws itself what a round searches")
         return train
+
+    @model_validator(mode="after")
+    def _something_is_held_out(self) -> "Problems":
+        if any(source.holds_out for source in self.train):
+            if isinstance(self.held_out, Split):
+                raise mistake("held_out", f"has no effect: {self.train[0].source} brings what is held out")
+        elif self.held_out is None:
+            expected = "expected a list of sources, or share, problems or column of train's; it is missing"
+            raise mistake("held_out", expected)
+        if isinstance(self.held_out, Split) and self.held_out.by:
+            for position, source in enumerate(self.train, 1):
+                if self.held_out.by not in source.facets_told():
+                    expected = f"expected a facet of every source, and train.{position} has no {self.held_out.by}"
+                    raise mistake("held_out.by", expected)
+        return self
 
     @field_validator("pool", mode="before")
     @classmethod
@@ -52,6 +105,8 @@ class Problems(Section):
         """Every source, with its key."""
         for position, source in enumerate(self.train, 1):
             yield f"problems.train.{position}", source
+        for position, source in enumerate(self.held_out if isinstance(self.held_out, tuple) else (), 1):
+            yield f"problems.held_out.{position}", source
 
     def asks(self, pool: Section) -> int | None:
         """How many problems a round searches whose pool this is; None where the files tell."""

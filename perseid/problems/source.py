@@ -10,7 +10,7 @@ import pkgutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import Field, ValidationError
 
@@ -30,6 +30,7 @@ class Pool(Section):
     """What a round searches: so many problems of the training set, the least searched first; all where none is said."""
 
     problems: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    again: bool = True  # once all were searched, from the beginning; false: a round that finds too few new ones stops
 
 
 class Settings(Section):
@@ -37,6 +38,7 @@ class Settings(Section):
 
     pool_section: ClassVar[type[Section] | None] = None
     demonstrates: ClassVar[bool] = False  # what it brings demonstrates
+    holds_out: ClassVar[bool] = False  # it brings a held-out set
     source: Annotated[str, DISCRIMINATOR]
 
     def key(self, root: Path) -> str:
@@ -45,6 +47,10 @@ class Settings(Section):
         Raises `UserError` for what cannot be read.
         """
         raise NotImplementedError
+
+    def facets_told(self) -> frozenset[str]:
+        """Names of facets that its problems have; those that it cannot tell beforehand are left out."""
+        return frozenset()
 
     def kinds(self) -> frozenset[str]:
         """Kinds of answers that its problems have."""
@@ -98,6 +104,30 @@ class Brought:
     held_out: Sequence[Item] = ()
     shown: Sequence[Item] = ()
     demonstrations: Sequence[Demonstration] = ()
+
+
+class Read(NamedTuple):
+    """What came of a row: an item, or what is wrong with it. Rows come in one order, whoever asks.
+
+    file, line: where it stands. told: the text in the column that was asked for.
+    """
+
+    file: str
+    line: int
+    item: Item | None
+    told: str = ""
+    fault: str = ""
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """Goes through problems one by one, so that there may be more than memory holds."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read(self, told: str = "") -> Iterator[Read]:
+        """Every row; `told`: a column whose text comes with it. Raises `UserError` for a file that cannot be read."""
 
 
 @runtime_checkable

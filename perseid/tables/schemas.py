@@ -75,6 +75,23 @@ class Pools(Table):
         unique = ["round", "split", "problem_id"]
 
 
+class Skipped(Table):
+    """Rows of sources that are no problems of the experiment, each with its reason: bad, or asked in another row.
+
+    `row` is its number in all sources of the side, from 0; file and line say where it stood when it was read.
+    """
+
+    side: str = pa.Field(isin=["train", "held_out"])
+    row: int = pa.Field(ge=0)
+    source: str = pa.Field(**Text)
+    file: str = pa.Field(**Text)
+    line: int = pa.Field(ge=1)
+    reason: str = pa.Field(**Text)
+
+    class Config:
+        unique = ["side", "row"]
+
+
 class Demonstrations(Table):
     """Worked questions. `problem_id` is "" where there is no problem; `response`: the steps with their delimiters."""
 
@@ -371,6 +388,7 @@ SCHEMAS: Final[dict[str, type[Table]]] = {
     "gold": Gold,
     "facets": Facets,
     "pools": Pools,
+    "skipped": Skipped,
     "demonstrations": Demonstrations,
     "nodes": Nodes,
     "texts": Texts,

@@ -12,7 +12,7 @@ from perseid.engines import Server, Transformers, Vllm
 from perseid.errors import UserError
 from perseid.experiment import Experiment, Round, load_experiment
 from perseid.mistakes import section_in
-from perseid.problems.making import brought
+from perseid.problems.making import first
 from perseid.problems.sources.tools import Pool, Settings
 from perseid.section import Section
 
@@ -91,7 +91,7 @@ def test_a_new_experiment_loads_under_its_name_and_its_problems_build(
     experiment = load_experiment(write("mine", tmp_path))
     assert experiment.name == "mine"
     assert set(Experiment.model_fields) == experiment.model_fields_set
-    found = brought(experiment.problems, experiment.seed, experiment.root)
+    found = first(experiment.problems, experiment.seed, experiment.root)
     assert len(found.held_out) + len(found.shown) > 100
     assert caplog.messages == []
 

@@ -33,6 +33,7 @@ class Settings(source.Settings):
 
     pool_section: ClassVar[type[Section] | None] = Pool
     demonstrates: ClassVar[bool] = True
+    holds_out: ClassVar[bool] = True
     source: Annotated[Literal["tools"], DISCRIMINATOR] = "tools"
     demonstrated: Names  # families the teacher demonstrates
     undemonstrated: Names  # families whose solving programs must be discovered

@@ -112,8 +112,8 @@ def test_the_same_seed_gives_the_same_problems_and_another_seed_others(built: Bu
 @pytest.mark.parametrize("name", ["smoke", pytest.param("quickstart", marks=pytest.mark.slow)])
 def test_another_process_builds_the_same_problems(name: str) -> None:
     code = (
-        "import hashlib; from perseid.experiment import load_experiment; from perseid.problems.making import brought;"
-        f"e = load_experiment('experiments/{name}.yaml'); built = brought(e.problems, 0, e.root);"
+        "import hashlib; from perseid.experiment import load_experiment; from perseid.problems.making import first;"
+        f"e = load_experiment('experiments/{name}.yaml'); built = first(e.problems, 0, e.root);"
         "print(hashlib.sha256(repr(built).encode()).hexdigest())"
     )
     found = set()
