@@ -6,7 +6,7 @@ Lists count from 1. A key of an address (`://`) may hold a password, and is neve
 import difflib
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
@@ -137,6 +137,12 @@ def described_type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return " or ".join(map(str, get_args(annotation)))
     if get_origin(annotation) is tuple:
         return "a list"
+    if get_origin(annotation) in (Union, types.UnionType):  # a plain value, or nothing
+        [annotation, *others] = [inner for inner in get_args(annotation) if inner is not type(None)]
+        annotation = annotation if not others else None
+    if get_origin(annotation) is Annotated:
+        annotation, *inner = get_args(annotation)
+        metadata = [bound for one in inner for bound in getattr(one, "metadata", [one])]
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
     if annotation in words:
         return words[annotation] + _range(metadata)
