@@ -59,7 +59,7 @@ def _path(path: str) -> str:
 
 
 def _name(name: str) -> str:
-    if not NAME.fullmatch(name):
+    if name and not NAME.fullmatch(name):
         raise mistake("", "expected letters, digits, _, - and ., at most 64")
     return name
 
@@ -118,7 +118,7 @@ class Settings(source.Settings):
             for key in ("prefix", "suffix"):
                 if getattr(self, key):
                     raise mistake(key, "has no effect beside a template: write it there")
-            if "question" in self.columns.model_fields_set:
+            if self.columns.question != Mapped().question:
                 raise mistake("columns.question", "has no effect beside a template, which names its columns itself")
             try:
                 columns_of(self.template)

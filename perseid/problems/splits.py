@@ -29,7 +29,7 @@ class Split(Section):
     problems: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     column: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
     values: Annotated[tuple[str, ...], Strict(False), Field(max_length=1000)] = ()  # of the column: those held out
-    by: Annotated[str, Field(min_length=1, max_length=1000)] = ""  # a facet whose values are on one side each
+    by: Annotated[str, Field(max_length=1000)] = ""  # a facet whose values are on one side each
     seed: int = Field(0, ge=0, le=2**63 - 1)  # of the split alone: it stays when the experiment's changes
 
     @model_validator(mode="after")
@@ -42,7 +42,7 @@ class Split(Section):
             raise mistake("values", "expected the values of the column that are held out, beside column alone")
         if ways == ["column"]:
             for key in ("by", "seed"):
-                if key in self.model_fields_set:
+                if getattr(self, key):
                     raise mistake(key, "has no effect beside column")
         return self
 

@@ -16,7 +16,24 @@ from perseid.errors import UserError
 from perseid.experiment import load_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXTS = [(ROOT / "experiments" / f"{name}.yaml").read_text() for name in ("smoke", "quickstart")]
+OWN = """
+name: own
+problems:
+  train:
+    - {source: jsonl, path: tests/fuzz/sums.jsonl, kind: number, gold_after: "####", columns: {facets: [level]}}
+    - source: jsonl
+      path: [tests/fuzz/s*.jsonl]
+      name: again
+      kind: math
+      columns: {facets: [level]}
+      template: "{{ question }} Think of level {{ level }}."
+      on_bad_row: drop
+  held_out: {problems: 10, by: level, seed: 3}
+  pool: {problems: 5, again: true}
+models: {policy: {base: pretrained, from: a/b}}
+rounds: [{}, {pool: {problems: 7}}]
+"""
+TEXTS = [(ROOT / "experiments" / f"{name}.yaml").read_text() for name in ("smoke", "quickstart")] + [OWN]
 SLOWEST_S = 2.0  # of this process's own time, so that a busy machine changes nothing
 FEW = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck), derandomize=True)
 MANY = settings(deadline=None, max_examples=1000, suppress_health_check=list(HealthCheck))

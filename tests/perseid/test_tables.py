@@ -29,6 +29,7 @@ def test_every_table_of_the_contract_has_a_schema() -> None:
             "gold",
             "facets",
             "pools",
+            "skipped",
             "demonstrations",
             "nodes",
             "texts",

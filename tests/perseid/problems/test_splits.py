@@ -58,7 +58,7 @@ def test_a_held_out_question_among_the_training_rows_is_what_is_wrong_with_them(
     apart = [{"kind": "number", "source": "jsonl", "path": write("test.jsonl", SUMS[:5])}]
     rows = [*SUMS[5:], {"question": " 3  + 3? ", "answer": "6"}]
     source = {"source": "jsonl", "path": write("train.jsonl", rows)}
-    with pytest.raises(UserError, match="train.jsonl: line 26: its question is held out; 1 bad row in all"):
+    with pytest.raises(UserError, match=r"train\.jsonl: line 26: its question is held out; 1 bad row in all"):
         first(section(source, held_out=apart), 0, tmp_path)
     found = first(section({**source, "on_bad_row": "drop"}, held_out=apart), 0, tmp_path)
     assert [(one.file, one.line) for one in found.skipped["train"]] == [("train.jsonl", 26)]
