@@ -166,7 +166,7 @@ def test_bad_rows_stop_what_is_made_or_are_counted_and_listed(project: Path) -> 
         ("data/train", "data/trian", "problems.train.1.path: "),
         ("gold: answer", "gold: anwser", "problems.train.1.columns.gold: expected one of the columns question, answer, level"),
         ("kind: number", "kind: nmber", "problems.train.1.kind: 'nmber' is not known (did you mean number?)"),
-        ("{base: pretrained, from: a/b}", "{}", "problems.train: expected models.policy.base: pretrained, or a source"),
+        ("{base: pretrained, from: a/b}", "{}", "problems.train: expected a source that demonstrates (tools): the base is made from nothing"),
         ("{problems: 30}", "{demonstrated: 3}", "rounds.2.pool.demonstrated: there is no such key; expected one of problems"),
         ("{problems: 20}", "{problems: 0}", "problems.pool.problems: expected a whole number in [1, 100000000], found 0"),
         ("rounds:", "shards: 21\nrounds:", "shards: expected at most 20, the questions of round 1"),
