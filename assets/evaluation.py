@@ -4,6 +4,7 @@ The rounds before are inputs too: the round just before for the paired differenc
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -11,7 +12,7 @@ from assets import plots
 from assets.gate import judged as after
 from assets.ppm import scorer_of
 from assets.problems import every, facets_of, problems_of
-from assets.trajectories import judge_of
+from assets.trajectories import judge_of, shown_examples
 from assets.work import Made, Work
 from perseid.errors import UserError
 from perseid.evaluation import answers
@@ -35,7 +36,8 @@ def make(work: Work) -> Made:
         raise UserError(work.key, *mistake)
     with work.machines.sandbox(work.prelude) as sandbox:
         judge = judge_of(problems, work.read("problems", "gold"))
-        by = answers.Examiner(work.method, e.evaluation, e.seed, AsyncSandbox(sandbox), judge)
+        box, shots = AsyncSandbox(sandbox), shown_examples(work)
+        by = answers.Examiner(work.format, e.evaluation, e.seed, box, judge, shots)
         given = answered(work, problems.join(held_out, on="problem_id", how="semi"), by)
         sound = sound_of(work, sandbox) if work.given("verified") else None
     scores = work.read("ppm", "pair_scores") if work.given("ppm") else None
@@ -84,7 +86,7 @@ def answered(work: Work, problems: pl.DataFrame, by: answers.Examiner) -> pl.Dat
         ]
     if work.given("control"):
         with work.machines.engine(work.model("control"), e.engine) as control:
-            found.append(answers.greedy(held_out, control, "control", by))
+            found.append(answers.greedy(held_out, control, "control", replace(by, shots=False)))
     return answers.in_order(*found)
 
 

@@ -14,7 +14,7 @@ from perseid.errors import UserError
 from perseid.experiment import Experiment
 from perseid.formats import TOOLS
 from perseid.graders import BUILT_IN
-from perseid.methods import method_named
+from perseid.methods import flat, rstar_math, version_of
 from perseid.mistakes import unknown
 from perseid.problems import making
 from perseid.sandbox import sandbox
@@ -42,8 +42,9 @@ def template_key(experiment: Experiment) -> str:
 
 
 OWNERS: Final[Mapping[str, Callable[[Experiment], str]]] = {
-    "method": lambda e: method_named(e.method).key,
-    "sampling": lambda e: method_named("rejection").key,  # of plain answers and greedy ones
+    "method": lambda e: version_of(e.method),
+    "searching": lambda e: rstar_math.VERSION,  # of the small search of evaluations
+    "sampling": lambda e: flat.VERSION,  # of plain answers and greedy ones
     "template": template_key,
     "format": lambda e: TOOLS.key,
     "kernel": lambda e: kernel.VERSION,

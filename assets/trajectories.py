@@ -14,6 +14,7 @@ from assets.ppm import scorer_of
 from assets.problems import gold_of, problems_of
 from assets.work import Made, Report, Work
 from perseid.graders import Judge
+from perseid.methods import method_of
 from perseid.problems import Problem
 from perseid.problems.facets import MANY, groups
 from perseid.sandbox import AsyncSandbox
@@ -27,20 +28,25 @@ VERSION = 5  # a version is what was read: the pool of its round, the grader, th
 
 def make(work: Work) -> Made:
     e, problems = work.settings, work.read("pool", "problems")
-    search, pool = e.search, pool_of(problems, int(work.shard or 0), e.shards)
+    pool = pool_of(problems, int(work.shard or 0), e.shards)
     scorer = scorer_of(work, "guide")
     policy = work.model("policy")
     with work.machines.engine(policy, e.engine) as engine, work.machines.sandbox(work.prelude) as sandbox:
         judge = judge_of(problems, work.read("pool", "gold"))
         runner, live = AsyncSandbox(sandbox), e.engine.live_trees
         services = Services(engine, scorer, runner, judge, live)
-        settings, rows = search.model_copy(update={"ppm": scorer is not None}), Rows()
-        counts = Counts(work)
-        drive(pool, work.method, settings, e.seed, services, rows.add, journals_of(work), counts)
+        section = e.method.model_copy(update={"ppm": scorer is not None})
+        method, rows, counts = method_of(section, work.format, shots=shown_examples(work)), Rows(), Counts(work)
+        drive(pool, method, e.seed, services, rows.add, journals_of(work), counts)
     found = rows.tables()
     for name, frame in found.items():
         work.table(name, frame)
     return summary(found, work.read("pool", "facets"), counts.last)
+
+
+def shown_examples(work: Work) -> bool:
+    """Whether the policy is that of round 0, which may know nothing of the format but what its prompt shows."""
+    return 0 in work.inputs_of("policy")
 
 
 def pool_of(problems: pl.DataFrame, shard: int, shards: int) -> list[Problem]:

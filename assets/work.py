@@ -24,10 +24,8 @@ from perseid.engine import Engine, Scorer
 from perseid.experiment import Engine as EngineSettings
 from perseid.experiment import Experiment
 from perseid.formats import TOOLS, Format
-from perseid.methods import method_named
 from perseid.problems.making import redraws
 from perseid.problems.source import Redraws
-from perseid.search import Method
 from perseid.section import visible
 
 if TYPE_CHECKING:
@@ -104,11 +102,6 @@ class Work:
     def settings(self) -> Experiment:
         """The experiment as this round sees it, of which only what the stage declares that it reads is there."""
         return cast(Experiment, visible(self.plan.experiment.at(self.round), self.plan.node.reads))
-
-    @property
-    def method(self) -> Method:
-        assert "method" in self.plan.node.uses, f"{self.key} uses no method"
-        return method_named(self.plan.experiment.method)
 
     @property
     def format(self) -> Format:

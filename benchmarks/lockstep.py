@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from perseid.engine import Generate
-from perseid.experiment import Search as Settings
 from perseid.problems.problem import Problem
 from perseid.search import Method, Services, Tree, search
 from perseid.search.executions import Executions
@@ -21,19 +20,17 @@ from perseid.search.states import States
 
 
 async def lockstep(
-    problems: Sequence[Problem], method: Method, settings: Settings, seed: int, services: Services, batch: int
+    problems: Sequence[Problem], method: Method, seed: int, services: Services, batch: int
 ) -> list[Tree]:
     """Every problem, `batch` at a time."""
     trees: list[Tree] = []
     for start in range(0, len(problems), batch):
-        trees += await _batch(problems[start : start + batch], method, settings, seed, services)
+        trees += await _batch(problems[start : start + batch], method, seed, services)
     return trees
 
 
-async def _batch(
-    problems: Sequence[Problem], method: Method, settings: Settings, seed: int, services: Services
-) -> list[Tree]:
-    asking = [search(problem, method, settings, seed, services.grader is not None) for problem in problems]
+async def _batch(problems: Sequence[Problem], method: Method, seed: int, services: Services) -> list[Tree]:
+    asking = [search(problem, method, seed, services.grader is not None) for problem in problems]
     waiting: dict[int, Request] = {index: next(tree) for index, tree in enumerate(asking)}
     trees: dict[int, Tree] = {}
     executions = Executions(services.sandbox, States())

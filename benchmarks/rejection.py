@@ -19,7 +19,9 @@ from assets.trajectories import judge_of
 from models.engines.transformers import TransformersEngine
 from perseid.artifacts import Store
 from perseid.experiment import Experiment, load_experiment
-from perseid.methods.rejection import Rejection
+from perseid.formats import TOOLS
+from perseid.methods import flat
+from perseid.methods.flat import Flat
 from perseid.metrics import paired_difference
 from perseid.problems.sources.tools.versions import toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
@@ -35,10 +37,12 @@ def compare(experiment: Experiment, store: Store, number: int, sandbox: Sandbox)
     folder = store.folder(f"{experiment.name}/round_{number - 1:02d}/policy", "model")
     judge = judge_of(problems, store.read(f"{name}/pool", "gold"))
     services = Services(TransformersEngine(folder, experiment.engine), None, AsyncSandbox(sandbox), judge)
-    settings = experiment.at(number).search.model_copy(update={"ppm": False})
+    method = experiment.at(number).method
     budgets = dict(searches.select("problem_id", "tokens").iter_rows())
+    longest = method.length * method.max_depth
+    settings = flat.Settings(samples=method.candidates, temperature=method.temperature, max_tokens=longest)
     asked = problems_of(problems.sort("problem_id"))
-    trees = run_searches(asked, Rejection(budgets=budgets), settings, experiment.seed, services)
+    trees = run_searches(asked, Flat(settings, TOOLS, budgets=budgets), experiment.seed, services)
     rejected, searched = [tree.solved for tree in trees], searches["solved"].to_list()
     gain = paired_difference(searched, rejected, seed=experiment.seed)
     return {

@@ -29,16 +29,16 @@ from benchmarks.lockstep import lockstep
 from benchmarks.virtual import FixedLatencyEngine, FixedLatencyRunner, run_virtual, scripted_step
 from models.engines.scripted import ScriptedEngine
 from perseid.engine import Engine
-from perseid.experiment import Search
+from perseid.formats import TOOLS
 from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP
 from perseid.graders import Judge
-from perseid.methods.rstar_math import METHOD
+from perseid.methods.rstar_math import RStarMath, Settings
 from perseid.problems import Gold, Problem
 from perseid.search import Services, Tree
 from perseid.search.driver import driving
 from perseid.search.journal import Journal
 
-SETTINGS = Search(candidates=8, rollouts=4, max_depth=8)
+METHOD = RStarMath(Settings(candidates=8, rollouts=4, max_depth=8), TOOLS)
 RULE = scripted_step(END_OF_STEP, END_OF_ANSWER)
 LOCKSTEPS = {"lockstep": None, "lockstep of 32": 32, "one_at_a_time": 1}  # problems in a batch; None: all of them
 
@@ -75,10 +75,10 @@ def utilisation(count: int) -> None:
         engine, asked, sizes = FixedLatencyEngine(RULE), problems(count), Sizes()
         given = services(engine, asked, 0.03)
         if driver == "perseid":
-            _, wall_s = run_virtual(driving(asked, METHOD, SETTINGS, 0, given, sizes))
+            _, wall_s = run_virtual(driving(asked, METHOD, 0, given, sizes))
         else:
             batch = LOCKSTEPS[driver] or count
-            trees, wall_s = run_virtual(lockstep(asked, METHOD, SETTINGS, 0, given, batch))
+            trees, wall_s = run_virtual(lockstep(asked, METHOD, 0, given, batch))
             for tree in trees:
                 sizes(tree)
         shares[driver] = engine.tokens / (engine.slots / engine.step_s * wall_s)
@@ -101,7 +101,7 @@ def instant(count: int, live_trees: int, journals: Path | None = None) -> tuple[
     engine = ScriptedEngine(RULE, concurrency=256)
     given = services(engine, asked, 0.0, live_trees)
     started = time.process_time()
-    run_virtual(driving(asked, METHOD, SETTINGS, 0, given, sizes, journals))
+    run_virtual(driving(asked, METHOD, 0, given, sizes, journals))
     return sizes, time.process_time() - started
 
 
@@ -139,7 +139,7 @@ def peak_of(count: int) -> None:
     """All trees live until the last wave: an engine of one call at a time advances them together."""
     asked, sizes = problems(count), Sizes()
     given = services(ScriptedEngine(RULE), asked, 0.0, live_trees=count)
-    run_virtual(driving(asked, METHOD, SETTINGS, 0, given, sizes))
+    run_virtual(driving(asked, METHOD, 0, given, sizes))
     print(json.dumps({"peak_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "nodes": sizes.nodes}))
 
 

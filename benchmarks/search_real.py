@@ -18,15 +18,15 @@ from models.engines import opened
 from perseid import experiment
 from perseid.artifacts import Store
 from perseid.engine import Completion, Engine, Generate, Prompt
-from perseid.experiment import Experiment, Search, load_experiment
-from perseid.formats import Step
+from perseid.experiment import Experiment, load_experiment
+from perseid.formats import TOOLS, Draft
 from perseid.formats.tools import Tools
 from perseid.graders import Judge
-from perseid.methods.rstar_math import METHOD, RStarMath
+from perseid.methods.rstar_math import RStarMath, Settings
 from perseid.problems import Gold, Problem
 from perseid.problems.sources.tools.versions import toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
-from perseid.search import Method, Services, Tree, drive
+from perseid.search import Services, Tree, drive
 
 ROUND = 1
 FEW_SHOT = """\
@@ -53,10 +53,11 @@ class Lines(Tools):
     def prompt(self, question: str, steps: Sequence[str] = (), *, shots: bool = False) -> Prompt:
         return Prompt.of(f"{FEW_SHOT}q = {question!r}\n", *steps)
 
-    def read(self, completion: Completion) -> Step:
+    def read(self, completion: Completion) -> Draft:
         code = completion.text.strip()
         parsed = completion.stop == "\n" and bool(code)
-        return Step(completion.text + "\n", code, code.startswith("print("), completion.num_tokens, parsed)
+        ends = code.startswith("print(")
+        return Draft(completion.text + "\n", code, None, ends, completion.num_tokens, None, parsed)
 
 
 @dataclass
@@ -81,8 +82,7 @@ class Task:
     model: str
     folder: Path
     engine: experiment.Engine
-    method: Method
-    settings: Search
+    method: RStarMath
     problems: Sequence[Problem]
     judge: Judge
 
@@ -96,7 +96,7 @@ def real(given: argparse.Namespace) -> None:
     if importlib.util.find_spec("vllm") is not None:
         many, few = (8, 8) if given.quick else (280, 96)
         continuous = experiment.Vllm(batch=128, threads=task.engine.threads)
-        token_ratio(Task(task.model, task.folder, continuous, METHOD, task.settings, task.problems[:many], task.judge))
+        token_ratio(Task(task.model, task.folder, continuous, task.method, task.problems[:many], task.judge))
         if given.smollm is not None:
             token_ratio(smollm(given.smollm, continuous, few))
     for name, root in (("before", given.before), ("after", given.root)):
@@ -108,23 +108,23 @@ def quickstart(loaded: Experiment, store: Store) -> Task:
     """A round's search as the experiment has it."""
     folder = store.folder(f"{loaded.name}/round_{ROUND - 1:02d}/policy", "model")
     asked = store.read(f"{loaded.name}/round_{ROUND:02d}/pool", "problems")
-    settings = loaded.at(ROUND).search.model_copy(update={"ppm": False})
+    settings = loaded.at(ROUND).method.model_copy(update={"ppm": False})
     judge = judge_of(asked, store.read(f"{loaded.name}/round_{ROUND:02d}/pool", "gold"))
-    return Task(loaded.name, folder, loaded.engine, METHOD, settings, pool_of(asked, 0, 1), judge)
+    return Task(loaded.name, folder, loaded.engine, RStarMath(settings, TOOLS), pool_of(asked, 0, 1), judge)
 
 
 def smollm(folder: Path, engine: experiment.Engine, count: int) -> Task:
     asked = [Problem(f"sum-{i}", "sums", "number", f"Multiply {i + 2} by {i + 5}, then add {i}") for i in range(count)]
     gold = [Gold(f"sum-{i}", str((i + 2) * (i + 5) + i)) for i in range(count)]
-    settings = Search(candidates=4, rollouts=4, max_depth=4, max_step_tokens=24, temperature=0.8)
-    return Task("SmolLM2-135M", folder, engine, RStarMath(format=Lines()), settings, asked, Judge(asked, gold))
+    settings = Settings(candidates=4, rollouts=4, max_depth=4, max_step_tokens=24, temperature=0.8)
+    return Task("SmolLM2-135M", folder, engine, RStarMath(settings, Lines()), asked, Judge(asked, gold))
 
 
 @contextlib.contextmanager
 def ready(task: Task) -> Iterator[Recorded]:
     """The engine, warm."""
     with opened(task.folder, task.engine) as engine:
-        sampling = task.method.sampling(task.settings)
+        sampling = task.method.settings.sampling(task.method.format.stops)
         prompt = task.method.format.prompt("warm up")
         asyncio.run(engine.generate([Generate(prompt, seed, sampling) for seed in range(8)]))
         yield Recorded(engine)
@@ -147,7 +147,7 @@ def searched(task: Task, engine: Engine, journals: Path | None = None) -> tuple[
     with Sandbox(workers=2, prelude=toolbox_source()) as sandbox:
         services = Services(engine, None, AsyncSandbox(sandbox), task.judge)
         started = time.perf_counter()
-        drive(task.problems, task.method, task.settings, 0, services, sizes, journals)
+        drive(task.problems, task.method, 0, services, sizes, journals)
         return sizes, time.perf_counter() - started
 
 

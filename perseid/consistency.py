@@ -30,10 +30,10 @@ def without_effect(e: "Experiment") -> Iterator[tuple[str, str]]:
     """Keys that were changed and that nothing reads, each with the reason."""
     yield from e.problems.without_effect()
     yield from agreement.without_effect(e)
-    if e.search.ppm:
-        yield "search.ppm", "has no effect in round 1, which trains the first PPM"
+    if e.method.ppm:
+        yield "method.ppm", "has no effect in round 1, which trains the first PPM"
     if e.evaluation.mcts_problems == 0:
-        for key in changed(e.evaluation, ("mcts_rollouts", "mcts_candidates")):
+        for key in changed(e.evaluation, ("mcts_rollouts", "mcts_candidates", "mcts_step_tokens")):
             yield f"evaluation.{key}", "has no effect while evaluation.mcts_problems is 0"
 
 
@@ -45,10 +45,10 @@ def _pools(e: "Experiment") -> list[tuple[str, Section]]:
 
 def _guide_before_there_is_one(e: "Experiment") -> tuple[str, str] | None:
     expected = "has no effect: round 1 trains the first PPM, so that rounds from 2 on can be guided by one"
-    if e.rounds[0].search.get("ppm"):
-        return "rounds.1.search.ppm", expected
-    if e.search.ppm and len(e.rounds) == 1:
-        return "search.ppm", expected
+    if e.rounds[0].method.get("ppm"):
+        return "rounds.1.method.ppm", expected
+    if e.method.ppm and len(e.rounds) == 1:
+        return "method.ppm", expected
     return None
 
 
@@ -62,13 +62,12 @@ def _bootstrap_in_a_round(e: "Experiment") -> tuple[str, str] | None:
 def _step_longer_than_the_context(e: "Experiment") -> tuple[str, str] | None:
     """A step stands behind its question."""
     for number in range(len(e.rounds) + 1):
-        tokens = e.at(number).search.max_step_tokens
-        if tokens >= e.models.policy.context:
-            key = f"rounds.{number}.search" if number and "max_step_tokens" in e.rounds[number - 1].search else "search"
-            return (
-                f"{key}.max_step_tokens",
-                f"expected less than models.policy.context, {e.models.policy.context}, found {tokens}",
-            )
+        method = e.at(number).method
+        if method.length >= e.models.policy.context:
+            own = number and {method.LENGTH, "kind"} & {*e.rounds[number - 1].method}
+            key = f"rounds.{number}.method" if own else "method"
+            least = f"less than models.policy.context, {e.models.policy.context}"
+            return f"{key}.{method.LENGTH}", f"expected {least}, found {method.length}"
     return None
 
 

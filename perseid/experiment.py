@@ -6,10 +6,9 @@ own sections (rStar-Math's four rounds differ; arXiv 2501.04519, section 3.4).
 
 import logging
 import os
-import pkgutil
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Final, get_args, get_type_hints
 
 from pydantic import AfterValidator, Field, PrivateAttr, Strict, ValidationError, model_validator
 
@@ -18,8 +17,9 @@ from perseid.consistency import contradiction, without_effect
 from perseid.document import read
 from perseid.engines import Engine, Server, Transformers, Vllm, checked_key
 from perseid.errors import UserError
-from perseid.evaluation.settings import Evaluation, Gate, Temperature, Tokens
-from perseid.mistakes import described, mistake, unknown
+from perseid.evaluation.settings import Evaluation, Gate
+from perseid.methods import DEFAULT, FILES, MethodSettings
+from perseid.mistakes import described, mistake
 from perseid.naming import named
 from perseid.problems.settings import Problems
 from perseid.recipes import known
@@ -30,39 +30,11 @@ from perseid.selection.settings import Pairs, Selection
 from perseid.training import PolicyTraining, PpmTraining, SupervisedTraining, Training
 
 __all__ = ["Control", "Engine", "Evaluation", "Experiment", "Gate", "Models", "Pairs", "PolicyTraining"]
-__all__ += ["PpmTraining", "Problems", "Round", "Search", "Selection", "Server", "SupervisedTraining", "Training"]
+__all__ += ["PpmTraining", "Problems", "Round", "Selection", "Server", "SupervisedTraining", "Training"]
 __all__ += ["Transformers", "Vllm"]
 __all__ += ["load_experiment"]
 
 MAX_ROUNDS: Final = 99  # their names sort: round_01 to round_99
-
-
-class Search(Section):
-    """MCTS over executed steps (rStar-Math; arXiv 2501.04519, section 3.2)."""
-
-    candidates: int = Field(6, ge=1, le=1024)  # samples an expansion
-    rollouts: int = Field(16, ge=1, le=100_000)
-    rollouts_unsolved: int = Field(0, ge=0, le=100_000)  # further rollouts for a problem still unsolved after them
-    exploration: float = Field(2.0, ge=0.0, le=1000.0)  # c of UCT
-    unvisited: Literal["zero", "inf"] = "inf"  # UCT's term of an unvisited child: "zero" is the parity preset
-    tie: Literal["first", "random"] = "random"
-    max_depth: int = Field(16, ge=1, le=512)  # steps
-    max_step_tokens: Tokens = 16
-    temperature: Temperature = 1.0
-    top_p: float = Field(1.0, gt=0.0, le=1.0)
-    errors_threshold: int = Field(1, ge=1, le=1024)  # consecutive failed steps that close a node
-    ppm: bool = False  # interior nodes start from the PPM's score (paper: from round 3)
-    limit_tokens: int = Field(0, ge=0, le=1_000_000_000)  # generated for one problem; 0: none
-    limit_nodes: int = Field(0, ge=0, le=1_000_000_000)  # of one tree; 0: none
-    limit_s: float = Field(0.0, ge=0.0, le=604_800.0)  # a problem's, while it is worked on and does not wait; 0: none
-
-
-def _method(name: str) -> str:
-    """Of a file in `perseid/methods`, which stands above this one."""
-    known = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).with_name("methods"))]))
-    if name not in known:
-        raise mistake("", unknown(name, known))
-    return name
 
 
 class Experiment(Section):
@@ -70,11 +42,10 @@ class Experiment(Section):
     description: Annotated[str, Field(max_length=10_000), OPERATIONAL] = ""
     seed: int = Field(0, ge=0, le=2**63 - 1)
     recipe: Annotated[str, AfterValidator(known)] = "rstar_math"
-    method: Annotated[str, AfterValidator(_method)] = "rstar_math"
+    method: MethodSettings = FILES[DEFAULT].Settings()
     problems: Problems
     models: Models = Models()
     engine: Engine = Transformers()
-    search: Search = Search()
     selection: Selection = Selection()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()

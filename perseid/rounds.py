@@ -5,9 +5,9 @@ what the problems are (a round has a pool of them), the models that all of it is
 compared.
 """
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import TypeAdapter, model_validator
+from pydantic import BeforeValidator, TypeAdapter, model_validator
 
 from perseid.mistakes import mistake
 from perseid.section import DISCRIMINATOR, Section
@@ -16,11 +16,16 @@ from perseid.section import DISCRIMINATOR, Section
 COMMON: Final = ("name", "description", "seed", "recipe", "problems", "models", "gate", "control", "shards", "rounds")
 
 
+def _kind(value: Any) -> Any:
+    """A method's name alone is that kind at its defaults."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
 class Round(Section):
     """Partial sections, by their key; mappings are merged key by key."""
 
     pool: dict[str, Any] = {}
-    search: dict[str, Any] = {}
+    method: Annotated[dict[str, Any], BeforeValidator(_kind)] = {}
     selection: dict[str, Any] = {}
     training: dict[str, Any] = {}
     evaluation: dict[str, Any] = {}

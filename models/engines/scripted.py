@@ -35,4 +35,9 @@ class ScriptedEngine:
     concurrency: int = 0
 
     async def generate(self, requests: Sequence[Generate]) -> list[Completion]:
-        return [self.rule(request.prompt.text, request.seed) for request in requests]
+        answers, last, text = [], None, ""
+        for request in requests:
+            if request.prompt is not last:
+                last, text = request.prompt, request.prompt.text
+            answers.append(self.rule(text, request.seed))
+        return answers

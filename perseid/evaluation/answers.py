@@ -10,17 +10,19 @@ what the policy has seen; only that they are others.
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import polars as pl
 
-from perseid import experiment, tables
+from perseid import tables
 from perseid.engine import Engine, Scorer
 from perseid.evaluation.settings import Evaluation
 from perseid.formats import Format
 from perseid.graders import BUILT_IN, Grader, Judge, Verdict
-from perseid.methods.rejection import Rejection
+from perseid.methods import flat, rstar_math
+from perseid.methods.flat import Flat
+from perseid.methods.rstar_math import RStarMath
 from perseid.problems import Gold, Problem
 from perseid.sandbox import Execution, State
 from perseid.search import Method, SandboxFailure, Services, Tree, picked, run_searches
@@ -50,39 +52,42 @@ class Reruns(Protocol):
 class Examiner:
     """What answers are made and judged with, whichever policy is asked."""
 
-    method: Method
+    format: Format
     settings: Evaluation
     seed: int
     sandbox: Runner
     judge: Judge
+    shots: bool = False  # the policy is shown worked examples
 
 
 def greedy(problems: Sequence[Problem], engine: Engine, arm: str, by: Examiner) -> pl.DataFrame:
     """One most likely answer a problem: rows of `evaluations`."""
-    return _answers(problems, Rejection(temperature=0.0), _flat(by, 1), engine, None, by, (arm, "greedy"))
+    return _answers(problems, replace(_flat(by, 1, None), greedy=True), engine, None, by, (arm, "greedy"))
 
 
 def sample(problems: Sequence[Problem], engine: Engine, scorer: Scorer | None, by: Examiner) -> pl.DataFrame:
     """`settings.samples` answers a problem, each with its PPM score where there is a PPM."""
-    settings = _flat(by, by.settings.samples)
-    return _answers(problems, Rejection(), settings, engine, scorer, by, ("policy", "sampled"))
+    return _answers(problems, _flat(by, by.settings.samples, scorer), engine, scorer, by, ("policy", "sampled"))
 
 
 def against_sampling(problems: Sequence[Problem], engine: Engine, scorer: Scorer | None, by: Examiner) -> pl.DataFrame:
     """A small search on the first problems of the set, and plain sampling with as many tokens a problem (`matched`)."""
     some = sorted(problems, key=lambda problem: problem.problem_id)[: by.settings.mcts_problems]
-    settings = experiment.Search(
+    settings = rstar_math.Settings(
         candidates=by.settings.mcts_candidates,
         rollouts=by.settings.mcts_rollouts,
+        max_step_tokens=by.settings.mcts_step_tokens,
         temperature=by.settings.temperature,
         ppm=scorer is not None,
     )
-    trees = run_searches(some, by.method, settings, by.seed, Services(engine, scorer, by.sandbox, None))
-    given = [_searched(by, tree, "mcts") for tree in trees]
-    given += [_searched(by, tree, "matched") for tree in trees if not tree.tokens]
+    method = RStarMath(settings, by.format, by.shots)
+    trees = run_searches(some, method, by.seed, Services(engine, scorer, by.sandbox, None))
+    given = [_searched(method, tree, "mcts") for tree in trees]
+    given += [_searched(method, tree, "matched") for tree in trees if not tree.tokens]
     budgets = {tree.problem_id: tree.tokens for tree in trees if tree.tokens}
-    asked, flat = [p for p in some if p.problem_id in budgets], _flat(by, by.settings.samples)
-    sampled = _answers(asked, Rejection(budgets=budgets), flat, engine, scorer, by, ("policy", "matched"))
+    asked = [problem for problem in some if problem.problem_id in budgets]
+    matched = replace(_flat(by, by.settings.samples, scorer), budgets=budgets)
+    sampled = _answers(asked, matched, engine, scorer, by, ("policy", "matched"))
     return in_order(_judged(given, by.judge), sampled)
 
 
@@ -91,28 +96,22 @@ def in_order(*found: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(found).sort(tables.key_of("evaluations"))
 
 
-def _flat(by: Examiner, samples: int) -> experiment.Search:
-    """Settings under which rejection sampling draws whole responses: one rollout of `samples` candidates."""
-    return experiment.Search(
-        candidates=samples,
-        rollouts=1,
-        max_depth=1,
-        max_step_tokens=by.settings.max_tokens,
-        temperature=by.settings.temperature,
-    )
+def _flat(by: Examiner, samples: int, scorer: Scorer | None) -> Flat:
+    """Whole responses, `samples` a problem."""
+    longest, temperature = by.settings.max_tokens, by.settings.temperature
+    settings = flat.Settings(samples=samples, max_tokens=longest, temperature=temperature, ppm=scorer is not None)
+    return Flat(settings, by.format, by.shots)
 
 
 def _answers(
     problems: Sequence[Problem],
-    method: Rejection,
-    settings: experiment.Search,
+    method: Flat,
     engine: Engine,
     scorer: Scorer | None,
     by: Examiner,
     kind: tuple[str, str],
 ) -> pl.DataFrame:
-    settings = settings.model_copy(update={"ppm": scorer is not None})
-    trees = run_searches(problems, method, settings, by.seed, Services(engine, scorer, by.sandbox, None))
+    trees = run_searches(problems, method, by.seed, Services(engine, scorer, by.sandbox, None))
     return _judged([given for tree in trees for given in _drawn(tree, kind)], by.judge)
 
 
@@ -121,13 +120,13 @@ def _drawn(tree: Tree, kind: tuple[str, str]) -> Iterator[Given]:
     children = tree.root.children
     for number, node in enumerate(children):
         status = "no_answer" if node.answer is None else "answer"
-        yield Given(tree.problem_id, *kind, number, status, node.answer, node.tokens, node.stats.prior)
+        yield Given(tree.problem_id, *kind, number, status, node.answer, node.draft.tokens, node.stats.prior)
     for number in range(len(children), len(children) + max(tree.refused, not children)):
         yield Given(tree.problem_id, *kind, number, "refused", None, 0, None)
 
 
-def _searched(by: Examiner, tree: Tree, decoding: str) -> Given:
-    answer = picked(tree, by.method)
+def _searched(method: Method, tree: Tree, decoding: str) -> Given:
+    answer = picked(tree, method)
     status = "answer" if answer is not None else "refused" if tree.ended == "refused" else "no_answer"
     return Given(tree.problem_id, "policy", decoding, 0, status, answer, tree.tokens, None)
 

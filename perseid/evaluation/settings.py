@@ -4,11 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from perseid.search.settings import Temperature, Tokens
 from perseid.section import Section
 
 Confidence = Annotated[float, Field(gt=0.0, lt=1.0)]
-Temperature = Annotated[float, Field(ge=0.01, le=100.0)]  # below, logits overflow; above, nothing is left of them
-Tokens = Annotated[int, Field(ge=1, le=8192)]  # the longest context of a base
 Facet = Annotated[str, Field(max_length=100)]  # a name that the held-out set's source knows; "": none
 
 
@@ -19,6 +18,7 @@ class Evaluation(Section):
     mcts_problems: int = Field(60, ge=0, le=100_000)  # held-out problems that the small MCTS is run on (0: none)
     mcts_rollouts: int = Field(4, ge=1, le=100_000)
     mcts_candidates: int = Field(4, ge=1, le=1024)
+    mcts_step_tokens: Tokens = 16
     fresh_instances: int = Field(5, ge=1, le=1000)  # new questions that each verified program is re-run on
     bootstrap_samples: int = Field(2000, ge=1, le=100_000)  # each as large as the held-out set
     confidence: Confidence = 0.95

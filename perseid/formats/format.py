@@ -12,21 +12,25 @@ from typing import NamedTuple, Protocol
 from perseid.engine import Completion, Prompt
 
 
-class Step(NamedTuple):
-    """What a completion says, one step or several.
+class Draft(NamedTuple):
+    """What a completion says as a step, or as several: a child of a search's tree, if it stays.
 
-    text: with its delimiter, as it stands in the prompt of the next step. code: the program in it.
-    ends: the answer ends with it. cut: the length limit ended it. parsed: it is a step. steps: how many it holds.
-    tokens: generated.
+    text: with its delimiter, as it stands in the prompt of the next step. program: what of it is run; None: nothing is.
+    answer: known already, where no program prints it. ends: the answer ends with it. tokens: generated for it alone.
+    prior: what the action that drafted it holds of it, in [-1, 1]. parsed: it is a step. steps: how many. cut: ended by
+    the length limit. action: the name of what drafted it.
     """
 
     text: str
-    code: str
-    ends: bool
-    tokens: int
+    program: str | None = None
+    answer: str | None = None
+    ends: bool = False
+    tokens: int = 0
+    prior: float | None = None
     parsed: bool = True
     steps: int = 1
     cut: bool = False
+    action: str = "step"
 
 
 class Format(Protocol):
@@ -71,11 +75,11 @@ class Format(Protocol):
         """The code that runs before the first step, "" for none."""
         ...
 
-    def read(self, completion: Completion) -> Step:
+    def read(self, completion: Completion) -> Draft:
         """A completion that one of `stops` was to end."""
         ...
 
-    def read_whole(self, completion: Completion) -> Step:
+    def read_whole(self, completion: Completion) -> Draft:
         """A completion that one of `ends` was to end: all steps of a response."""
         ...
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Annotated, Final, Literal
 
 from perseid.engine import Completion, Message, Prompt
-from perseid.formats.format import Step
+from perseid.formats.format import Draft
 from perseid.formats.programs import without_comments
 from perseid.section import DISCRIMINATOR, Section
 
@@ -69,17 +69,18 @@ class Tools:
     def program_key(self, code: str) -> str:
         return without_comments(code)
 
-    def read(self, completion: Completion) -> Step:
+    def read(self, completion: Completion) -> Draft:
         """A step ended by a delimiter that is re-appended; cut by the length limit or without code, it is none."""
         text, stop, tokens, _ = completion
         code, is_code = _code_in(text)
-        return Step(text + stop, code, stop == END_OF_ANSWER, tokens, is_code and stop in self.stops, 1, not stop)
+        parsed = is_code and stop in self.stops
+        return Draft(text + stop, code, None, stop == END_OF_ANSWER, tokens, None, parsed, 1, not stop)
 
-    def read_whole(self, completion: Completion) -> Step:
+    def read_whole(self, completion: Completion) -> Draft:
         text, stop, tokens, _ = completion
         steps = text.split(END_OF_STEP)
         parsed = stop == END_OF_ANSWER and all(without_comments(step) and not is_marked(step) for step in steps)
-        return Step(text + stop, self.code_of(text), True, tokens, parsed, len(steps), not stop)
+        return Draft(text + stop, self.code_of(text), None, True, tokens, None, parsed, len(steps), not stop)
 
     def answer(self, text: str, printed: str) -> str | None:
         return printed.strip() or None

@@ -17,104 +17,137 @@ code starves the search, and only there:
 
 from __future__ import annotations
 
+import json
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
+from typing import Annotated, ClassVar, Final, Literal
 
-from perseid.engine import Completion, Sampling
-from perseid.experiment import Search
-from perseid.formats import TOOLS, Format, Step
-from perseid.search.method import Rated, Standing
+from pydantic import Field
+
+from perseid.formats import Draft, Format
+from perseid.search.actions import Continue
+from perseid.search.method import Action, Leaf, Rated, Standing, View
+from perseid.search.requests import POLICY, PPM, Asking
+from perseid.search.settings import Limits, MethodSection, Tokens
 from perseid.search.tree import Stats
+from perseid.search.votes import add_along, best_valued
+from perseid.section import DISCRIMINATOR, canonical
+
+VERSION: Final = "2"
+
+
+class Settings(MethodSection):
+    """The paper's numbers are 8 to 64 rollouts of 5 to 16 candidates; these fit problems of a few short steps."""
+
+    kind: Annotated[Literal["rstar_math"], DISCRIMINATOR] = "rstar_math"
+    candidates: int = Field(6, ge=1, le=1024)  # samples an expansion
+    rollouts: int = Field(16, ge=1, le=100_000)
+    rollouts_unsolved: int = Field(0, ge=0, le=100_000)  # further rollouts for a problem still unsolved after them
+    exploration: float = Field(2.0, ge=0.0, le=1000.0)  # c of UCT
+    unvisited: Literal["zero", "inf"] = "inf"  # UCT's term of an unvisited child: "zero" is the parity preset
+    tie: Literal["first", "random"] = "random"
+    max_depth: int = Field(16, ge=1, le=512)  # steps
+    max_step_tokens: Tokens = 16
+    errors_threshold: int = Field(1, ge=1, le=1024)  # consecutive failed steps that close a node
+
+    LENGTH: ClassVar[str] = "max_step_tokens"
+
+    @property
+    def parity(self) -> bool:
+        """Whether the settings ask for the released code's behaviour."""
+        return self.unvisited == "zero" and self.tie == "first"
 
 
 @dataclass(frozen=True)
 class RStarMath:
-    name: str = "rstar_math"
-    format: Format = TOOLS
-    version: str = "2"
+    settings: Settings
+    format: Format
+    shots: bool = False
 
     @property
     def key(self) -> str:
-        return f"{self.name} {self.version}"
+        return f"rstar_math {VERSION} {json.dumps(canonical(self.settings))} {self.format.key} {self.shots}"
 
-    def sampling(self, settings: Search) -> Sampling:
-        return Sampling(settings.temperature, settings.top_p, settings.max_step_tokens, self.format.stops)
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return (POLICY, PPM) if self.settings.ppm else (POLICY,)
 
-    def width(self, standing: Standing, settings: Search) -> int:
-        return settings.candidates
+    @cached_property
+    def limits(self) -> Limits:
+        return self.settings.limits(self.settings.max_depth, self.settings.errors_threshold)
 
-    def parse(self, completion: Completion) -> Step:
-        return self.format.read(completion)
+    @property
+    def closes_upwards(self) -> bool:
+        return not self.settings.parity
 
-    def keep(self, steps: Sequence[Step], known: Sequence[Step], settings: Search) -> list[Step]:
+    @cached_property
+    def step(self) -> Continue:
+        sampling = self.settings.sampling(self.format.stops)
+        return Continue(self.format, sampling, self.settings.candidates, shots=self.shots)
+
+    def actions(self, at: View) -> Sequence[Action]:
+        return (self.step,)
+
+    def keep(self, made: Sequence[Draft], known: Sequence[Draft]) -> list[Draft]:
         """Without duplicates. Parity: by text, and only the first answer if there is one, everything else dropped."""
-        parity = is_parity(settings)
-        key = _text if parity else self._program
-        here = {key(step) for step in known}
-        distinct: dict[tuple[object, ...], Step] = {}
-        for step in steps:
-            if (program := key(step)) not in here:
-                distinct.setdefault(program, step)
+        key = _text if self.settings.parity else self._program
+        here = {key(draft) for draft in known}
+        distinct: dict[tuple[object, ...], Draft] = {}
+        for draft in made:
+            if (program := key(draft)) not in here:
+                distinct.setdefault(program, draft)
         kept = list(distinct.values())
-        answers = [step for step in kept if step.ends]
-        return answers[:1] if parity and answers else kept
+        answers = [draft for draft in kept if draft.ends]
+        return answers[:1] if self.settings.parity and answers else kept
 
-    def _program(self, step: Step) -> tuple[object, ...]:
-        return step.ends, step.parsed, self.format.program_key(step.code)
+    def _program(self, draft: Draft) -> tuple[object, ...]:
+        written = draft.text if draft.program is None else draft.program
+        return draft.ends, draft.parsed, self.format.program_key(written)
 
-    def goes_on(self, standing: Standing, settings: Search) -> bool:
+    def goes_on(self, now: Standing) -> bool:
         """`rollouts`, then `rollouts_unsolved` more while no answer is right; an exhausted tree only while unsolved."""
-        allowed = settings.rollouts + (settings.rollouts_unsolved if standing.solved is False else 0)
-        widens = standing.solved is False and not is_parity(settings)
-        return standing.rollouts < allowed and (widens or not standing.exhausted)
+        allowed = self.settings.rollouts + (self.settings.rollouts_unsolved if now.solved is False else 0)
+        widens = now.solved is False and not self.settings.parity
+        return now.rollouts < allowed and (widens or not now.exhausted)
 
-    def decided(self, standing: Standing, settings: Search) -> bool:
-        """Never: the Q of an answer may change with every rollout."""
-        return False
-
-    def closes_upwards(self, settings: Search) -> bool:
-        return not is_parity(settings)
-
-    def select(self, parent: Stats, children: Sequence[Stats], settings: Search, draw: Callable[[int], int]) -> int:
-        scores = [uct(child, parent.visits, settings.exploration, settings.unvisited) for child in children]
+    def next(self, parent: Stats, children: Sequence[Stats], grown: bool, draw: Callable[[int], int]) -> int | None:
+        """The open child of the highest UCT; where all nodes are sampled again, else the exhausted one."""
+        choice = [index for index, child in enumerate(children) if child.status == "open"]
+        if not choice and grown:
+            choice = [index for index, child in enumerate(children) if child.status == "exhausted"]
+        if not choice:
+            return None
+        settings = self.settings
+        scores = [uct(children[i], parent.visits, settings.exploration, settings.unvisited) for i in choice]
         best = max(scores)
-        first = scores.index(best)
         if settings.tie == "first" or scores.count(best) == 1:
-            return first
-        ties = [index for index, score in enumerate(scores) if score == best]
+            return choice[scores.index(best)]
+        ties = [index for index, score in zip(choice, scores, strict=True) if score == best]
         return ties[draw(len(ties))]
 
-    def enter(self, node: Stats) -> None:
+    def enter(self, new: Stats) -> None:
         """The PPM's score counts as one visit of an open node; a step that failed is -1, and tells nobody else."""
-        if node.status == "open" and node.prior is not None:
-            node.visits, node.value_sum = 1, node.prior
-        elif node.status not in ("open", "answer"):
-            node.visits, node.value_sum = 1, -1.0
+        if new.status == "open" and new.prior is not None:
+            new.visits, new.value_sum = 1, new.prior
+        elif new.status not in ("open", "answer"):
+            new.visits, new.value_sum = 1, -1.0
 
     def reward(self, correct: bool | None, prior: float | None) -> float:
         if correct is None:
             return prior or 0.0
         return 1.0 if correct else -1.0
 
-    def back_up(self, path: Sequence[Stats], reward: float) -> None:
-        """q(s)^k = q(s)^(k-1) + q(answer) along the whole path, the root included."""
-        for stats in path:
-            stats.visits += 1
-            stats.value_sum += reward
+    def grown(self, at: View, path: Sequence[Stats], new: Sequence[Leaf]) -> Asking[None]:
+        add_along(path, new)
+        yield from ()
+
+    def landed(self, path: Sequence[Stats], leaf: Leaf) -> None:
+        """Nothing: what was found is backed up as it is made."""
 
     def pick(self, answers: Sequence[Rated]) -> str | None:
-        """The answer with the best Q; among equals the one found most often, then the first."""
-        count = Counter(rated.answer for rated in answers)
-        best = max(answers, key=lambda rated: (rated.q, count[rated.answer]), default=None)
-        return None if best is None else best.answer
-
-
-def is_parity(settings: Search) -> bool:
-    """Whether the settings ask for the released code's behaviour."""
-    return settings.unvisited == "zero" and settings.tie == "first"
+        return best_valued(answers)
 
 
 def uct(child: Stats, parent_visits: int, exploration: float, unvisited: str) -> float:
@@ -129,8 +162,8 @@ def uct(child: Stats, parent_visits: int, exploration: float, unvisited: str) ->
     return child.q + exploration * math.sqrt(math.log(parent_visits) / child.visits)
 
 
-def _text(step: Step) -> tuple[object, ...]:
-    return step.text, step.ends
+def _text(draft: Draft) -> tuple[object, ...]:
+    return draft.text, draft.ends
 
 
-METHOD: Final = RStarMath()
+METHOD: Final = RStarMath

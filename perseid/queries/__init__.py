@@ -5,7 +5,7 @@
         the rows of the Parquet files, each with its artifact: experiment, round, stage, shard, key, version
     manifests
         one row a version: what made it, when, at what cost; `settings`, in JSON, is all that its maker read of the
-        experiment, by dotted path (settings->'$."search".rollouts'); `git_dirty`: files differed from the commit
+        experiment, by dotted path (settings->'$."method".rollouts'); `git_dirty`: files differed from the commit
     lineage
         edges: child_key, child_version, role, parent_key, parent_version; what was read in two roles has two,
         what was made before roles were recorded has null

@@ -59,8 +59,8 @@ def _guide_that_nobody_trains(e: Experiment) -> Found | None:
     if any(stage.does == "ppm" for stage in recipe_named(e.recipe).stages(e, 1)):
         return None
     for number in range(len(e.rounds) + 1):
-        if e.at(number).search.ppm:
-            key = "search.ppm" if e.search.ppm else f"rounds.{number}.search.ppm"
+        if e.at(number).method.ppm:
+            key = "method.ppm" if e.method.ppm else f"rounds.{number}.method.ppm"
             return key, f"expected false: the recipe {e.recipe} trains no PPM"
     return None
 

@@ -19,7 +19,7 @@ BASE: Final = {"base": base("policy")}
 # The policy and its control train alike; how often a verified example stands in an epoch matters to the one alone, if
 # the other has none of its kind. Whose examples train (`history`) decides which inputs there are, and stands there.
 TRAINING: Final = ("training.policy", "-training.policy.history", "models.policy.lora", "engine.threads", "seed")
-ANSWERING: Final = ("method", "sampling", "format", "kernel", "grader", "sandbox", "prelude")
+ANSWERING: Final = ("searching", "sampling", "format", "kernel", "grader", "sandbox", "prelude")
 
 
 def problems() -> Stage:
@@ -51,7 +51,7 @@ def search(name: str, policy: Refs, guide: Mapping[str, Refs]) -> Stage:
     """The pool's problems, answered by the policy that is given, in parts; `guide` may hold a PPM."""
     known = {"pool": here("pool"), "policy": policy, **guide}
     uses = ("method", "format", "kernel", "grader", "sandbox", "prelude")
-    return Stage(name, "trajectories", known, ("search", "engine", "shards", "seed"), uses, "acquire", sharded=True)
+    return Stage(name, "trajectories", known, ("method", "engine", "shards", "seed"), uses, "acquire", sharded=True)
 
 
 def verified(trees: str) -> Stage:

@@ -28,7 +28,7 @@ def stages(e: Experiment, round: Round) -> Sequence[Stage]:
 
 def _round(e: Experiment, r: int) -> Iterator[Stage]:
     now = e.at(r)
-    guide = {"guide": before("ppm")} if now.search.ppm and r > 1 else {}
+    guide = {"guide": before("ppm")} if now.method.ppm and r > 1 else {}
     yield parts.pool()
     yield parts.search(TREES, before("policy"), guide)
     yield parts.verified(TREES)

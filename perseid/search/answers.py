@@ -20,12 +20,12 @@ ENDED: Final = "X"  # not an answer: the driver ended the tree, and why
 def digest(request: Request) -> int:
     """32 bits over what is asked: a replayed answer must have been the answer to this."""
     match request:
-        case Propose(prompt, seeds, _, _):  # the sampling follows from the settings, which the journal's key names
-            parts = [prompt.text, str(seeds)]
+        case Propose(prompt, seeds, _, _, role):  # the sampling follows from the method, which the journal's key names
+            parts = [prompt.text, str(seeds), role]
         case Execute(_, prefix, codes):
             parts = [*prefix, *codes]
-        case Score(prefixes):
-            parts = [prefix.text for prefix in prefixes]
+        case Score(prefixes, role):
+            parts = [*(prefix.text for prefix in prefixes), role]
         case Grade(answers):
             parts = list(answers)
     return zlib.crc32("\0".join(parts).encode("utf-8", "surrogatepass"))
@@ -34,7 +34,7 @@ def digest(request: Request) -> int:
 def encoded(request: Request, answers: Sequence[Any]) -> Any:
     """The answers as JSON holds them."""
     match request:
-        case Propose(_, _, sampling, _):
+        case Propose(_, _, sampling, _, _):
             stops = [sampling.stop.index(a.stop) if a.stop in sampling.stop else a.stop for a in answers]
             columns = [[a.text for a in answers], stops, [a.num_tokens for a in answers]]
             return [*columns, [a.refusal for a in answers]] if any(a.refusal for a in answers) else columns
@@ -48,7 +48,7 @@ def encoded(request: Request, answers: Sequence[Any]) -> Any:
 def decoded(request: Request, recorded: Any) -> Answers:
     """The inverse of `encoded`. Raises `ValueError` for what are no answers to this request."""
     match request:
-        case Propose(_, seeds, sampling, _):
+        case Propose(_, seeds, sampling, _, _):
             texts, numbers, *rest = _columns(recorded, len(seeds), (str, int | str, int, str), least=3)
             if any(isinstance(n, int) and not 0 <= n < len(sampling.stop) for n in numbers):
                 raise ValueError("a stop string that was not asked for")
@@ -56,7 +56,7 @@ def decoded(request: Request, recorded: Any) -> Answers:
             return list(starmap(Completion, zip(texts, stops, *rest, strict=True)))
         case Execute(_, _, codes):
             return list(starmap(Outcome, zip(*_columns(recorded, len(codes), (str,) * 4), strict=True)))
-        case Score(prefixes):
+        case Score(prefixes, _):
             return cast(list[float], _columns([recorded], len(prefixes), (float | int,))[0])
         case Grade(answers):
             [verdicts] = _columns([recorded], len(answers), (int | None,))

@@ -4,6 +4,8 @@ An engine that batches continuously (`concurrency` above 0) is kept full: propos
 least advanced tree goes first (in rollouts, then in proposals), so that all get their share and end together;
 executions, scores and grades run meanwhile. No tree waits for another.
 
+What a tree asks side by side (`Batch`) is asked so: its parts wait with those of all trees, each for who answers it.
+
 An engine that takes one call at a time is called when nothing else is under way, with the proposals of every live
 tree; a scorer likewise once no program runs. The batches are then a function of the seed alone: floating point
 included, a run killed at any moment and started again replays its journal and ends in the same trees
@@ -22,15 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from perseid.experiment import Search as Settings
 from perseid.problems.problem import Problem
 from perseid.search import kernel
 from perseid.search.answers import ENDED, KIND
 from perseid.search.calls import Calls
 from perseid.search.journal import Journal, digest_of
-from perseid.search.live import Live
+from perseid.search.live import Asked, Live
 from perseid.search.method import Method
-from perseid.search.requests import Answers, Execute, Grade, Propose, Score
+from perseid.search.requests import POLICY, Answers, Execute, Grade, Propose, Request, Score
 from perseid.search.services import Progress, Services, Update
 from perseid.search.tree import Tree
 
@@ -42,9 +43,9 @@ AHEAD: Final = 4  # sequences asked for at once, by `concurrency`: half of those
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Call:
-    """What came back for some trees, in their order."""
+    """What came back for some requests, in their order."""
 
-    trees: Sequence[Live]
+    asked: Sequence[Asked]
     answers: asyncio.Future[list[Answers]]
     started_s: float
 
@@ -52,7 +53,6 @@ class _Call:
 def run_searches(
     problems: Sequence[Problem],
     method: Method,
-    settings: Settings,
     seed: int,
     services: Services,
     journals: Path | str | None = None,
@@ -60,14 +60,13 @@ def run_searches(
 ) -> list[Tree]:
     """Search every problem and hold all trees, in the order of `problems`. Else as `drive`."""
     trees: dict[str, Tree] = {}
-    drive(problems, method, settings, seed, services, lambda t: trees.update({t.problem_id: t}), journals, progress)
+    drive(problems, method, seed, services, lambda tree: trees.update({tree.problem_id: tree}), journals, progress)
     return [trees[problem.problem_id] for problem in problems]
 
 
 def drive(
     problems: Sequence[Problem],
     method: Method,
-    settings: Settings,
     seed: int,
     services: Services,
     finished: Finished,
@@ -81,13 +80,12 @@ def drive(
     scorer does, `UserError` for a journal that is damaged or cannot be written. Interrupted or failed, what was
     answered is in the journal.
     """
-    asyncio.run(driving(problems, method, settings, seed, services, finished, journals, progress))
+    asyncio.run(driving(problems, method, seed, services, finished, journals, progress))
 
 
 async def driving(
     problems: Sequence[Problem],
     method: Method,
-    settings: Settings,
     seed: int,
     services: Services,
     finished: Finished,
@@ -95,37 +93,38 @@ async def driving(
     progress: Progress | None = None,
 ) -> None:
     """`drive` on the caller's event loop."""
-    if settings.ppm and services.scorer is None:
-        raise ValueError("search.ppm: expected a scorer among the services")
+    if missing := set(method.roles) - services.roles:
+        raise ValueError(f"expected {', '.join(sorted(missing))} among the services: the method asks them")
     graded = services.grader is not None
 
     def ask(index: int) -> Live:
         problem = problems[index]
-        return Live(index, problem, kernel.search(problem, method, settings, seed, graded))
+        return Live(index, problem, kernel.search(problem, method, seed, graded))
 
-    key = run_key(problems, method, settings, seed, services)
+    key = run_key(problems, method, seed, services)
     with _rare_collections(), nullcontext() if journals is None else Journal(Path(journals) / key, key) as journal:
-        await _Driver(len(problems), ask, settings.limit_s, services, finished, journal, progress).run()
+        await _Driver(len(problems), ask, method.limits.seconds, services, finished, journal, progress).run()
 
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
     """Trees are rings of a great many objects that live long: collecting as often as usual took most of the time."""
     usual = gc.get_threshold()
-    gc.set_threshold(100_000, 10, 10)
+    gc.set_threshold(200_000, 10, 10)
     try:
         yield
     finally:
         gc.set_threshold(*usual)
 
 
-def run_key(problems: Sequence[Problem], method: Method, settings: Settings, seed: int, services: Services) -> str:
+def run_key(problems: Sequence[Problem], method: Method, seed: int, services: Services) -> str:
     """What makes two runs the same run: all that decides what is asked and what is answered."""
     scorer = services.scorer.weights if services.scorer is not None else ""
     grader = services.grader.version if services.grader is not None else ""
-    served = (services.engine.weights, scorer, services.sandbox.version, grader)
+    others = [f"{role}\0{engine.weights}" for role, engine in sorted(services.others.items())]
+    served = (services.engine.weights, scorer, services.sandbox.version, grader, *others)
     asked = [f"{problem.problem_id}\0{problem.question}" for problem in problems]
-    versions = (VERSION, kernel.VERSION, method.key, settings.model_dump_json(), str(seed))
+    versions = (VERSION, kernel.VERSION, method.key, str(seed))
     return digest_of([*versions, *served, *asked])
 
 
@@ -146,10 +145,13 @@ class _Driver:
         self._total, self._limit_s, self._services = total, limit_s, services
         self._calls = Calls(services)
         self._finished, self._journal, self._progress = finished, journal, progress
-        self._proposals: list[tuple[int, int, int, Live]] = []  # a heap: least advanced first
-        self._scores: list[Live] = []
-        self._live = self._done = self._solved = self._tokens = self._in_flight = 0
-        self._under_way = dict.fromkeys(KIND, 0)  # calls, by kind
+        self._engines = services.engines
+        # Heaps, by role: least advanced first. Each holds (rollout, proposals answered, tree, place, what is asked).
+        self._proposals: dict[str, list[tuple[int, int, int, int, Asked]]] = {role: [] for role in self._engines}
+        self._in_flight = dict.fromkeys(self._engines, 0)  # sequences, by role
+        self._scores: list[Asked] = []
+        self._live = self._done = self._solved = self._tokens = 0
+        self._under_way: dict[type[Request], int] = dict.fromkeys(KIND, 0)  # calls, by kind
         self._tasks: set[asyncio.Task[list[Answers]]] = set()
         self._arrived: list[_Call] = []
         self._arrival = asyncio.Event()
@@ -180,22 +182,23 @@ class _Driver:
 
     def _place(self, live: Live) -> None:
         """Where a tree waits, by what it asks for; a finished one is handed over and forgotten."""
-        match live.request:
-            case None:
-                self._end(live)
-            case Propose() if self._limit_s and live.served_s >= self._limit_s:
-                if self._journal is not None:
-                    self._journal.append([(live.index, ENDED, 0, "seconds")])
-                live.end("seconds")
-                self._end(live)
-            case Propose() as request:
-                heapq.heappush(self._proposals, (request.rollout, live.proposals, live.index, live))
-            case Execute() as request:
-                self._call([live], self._calls.execute(live, request))
-            case Score():
-                self._scores.append(live)
-            case Grade() as request:
-                self._call([live], self._calls.grade(live, request))
+        if self._limit_s and live.served_s >= self._limit_s and live.proposes and live.answered:
+            if self._journal is not None:
+                self._journal.append([(live.index, ENDED, 0, "seconds")])
+            live.end("seconds")
+        if live.request is None:
+            self._end(live)
+        for asked in live.waits_for():
+            match asked.request:
+                case Propose() as request:
+                    order = (request.rollout, live.proposals, live.index, asked.place, asked)
+                    heapq.heappush(self._proposals[request.role], order)
+                case Execute() as request:
+                    self._call([asked], self._calls.execute(asked, request))
+                case Score():
+                    self._scores.append(asked)
+                case Grade() as request:
+                    self._call([asked], self._calls.grade(asked, request))
 
     def _end(self, live: Live) -> None:
         assert live.tree is not None
@@ -207,34 +210,41 @@ class _Driver:
 
     def _send(self) -> None:
         """Ask scorer and engine for what waits, each as it takes it."""
-        whole = self._services.engine.concurrency == 0
-        if self._scores and not self._under_way[Score] and not (whole and self._under_way[Execute]):
-            batch = sorted(self._scores, key=lambda live: live.index)
+        if self._scores and not self._under_way[Score] and not (self._whole and self._under_way[Execute]):
+            batch = sorted(self._scores, key=_by_tree)
             self._scores = []
             self._call(batch, self._calls.score(batch))
-        if not whole:
-            while self._proposals and self._in_flight < AHEAD * self._services.engine.concurrency:
-                self._propose([heapq.heappop(self._proposals)[-1]])
-        elif self._proposals and not self._tasks:
-            self._propose(sorted((live for *_, live in self._proposals), key=lambda live: live.index))
-            self._proposals = []
+        idle = not self._tasks
+        for role, waiting in self._proposals.items():
+            concurrency = self._engines[role].concurrency
+            if concurrency:
+                while waiting and self._in_flight[role] < AHEAD * concurrency:
+                    self._propose(role, [heapq.heappop(waiting)[-1]])
+            elif waiting and (idle if self._whole else not self._in_flight[role]):
+                self._propose(role, sorted((asked for *_, asked in waiting), key=_by_tree))
+                waiting.clear()
 
-    def _propose(self, trees: Sequence[Live]) -> None:
-        self._in_flight += sum(len(live.request.seeds) for live in trees if isinstance(live.request, Propose))
-        self._call(trees, self._calls.propose(trees))
+    @property
+    def _whole(self) -> bool:
+        """Whether the policy's engine takes one call at a time: then nobody waits for less than all answers."""
+        return self._services.engine.concurrency == 0
 
-    def _call(self, trees: Sequence[Live], answers: Coroutine[None, None, list[Answers]]) -> None:
+    def _propose(self, role: str, asked: Sequence[Asked]) -> None:
+        self._in_flight[role] += sum(_sequences(one) for one in asked)
+        self._call(asked, self._calls.propose(self._engines[role], asked))
+
+    def _call(self, asked: Sequence[Asked], answers: Coroutine[None, None, list[Answers]]) -> None:
         loop = asyncio.get_running_loop()
-        kind, started_s = type(trees[0].request), loop.time()
-        self._under_way[kind] += 1  # type: ignore[index]
+        kind, started_s = type(asked[0].request), loop.time()
+        self._under_way[kind] += 1
         task = loop.create_task(answers)
         self._tasks.add(task)
 
         def arrived(task: asyncio.Task[list[Answers]]) -> None:
             self._tasks.discard(task)
-            self._under_way[kind] -= 1  # type: ignore[index]
+            self._under_way[kind] -= 1
             if not task.cancelled():
-                self._arrived.append(_Call(trees, task, started_s))
+                self._arrived.append(_Call(asked, task, started_s))
                 self._arrival.set()
 
         task.add_done_callback(arrived)
@@ -245,33 +255,41 @@ class _Driver:
         Where the engine is only called when nothing is under way, nobody waits for less than all of them.
         """
         await self._arrival.wait()
-        if self._services.engine.concurrency == 0:
+        if self._whole:
             while self._tasks:
                 self._arrival.clear()
                 await self._arrival.wait()
-        elif self._journal is not None and self._in_flight > self._services.engine.concurrency:
+        elif self._journal is not None and self._in_flight[POLICY] > self._services.engine.concurrency:
             await asyncio.sleep(GATHER_S)
 
     def _take(self) -> None:
-        """Journal all that arrived, then let its trees go on."""
+        """Journal all that arrived, then let the trees go on that wait for nothing else."""
         calls, self._arrived = self._arrived, []
         self._arrival.clear()
         now = asyncio.get_running_loop().time()
         arrived = [
-            (live, answers, now - call.started_s)
+            (asked, answers, now - call.started_s)
             for call in calls
-            for live, answers in zip(call.trees, call.answers.result(), strict=True)
+            for asked, answers in zip(call.asked, call.answers.result(), strict=True)
         ]
         if self._journal is not None:
-            self._journal.append([live.entry(answers) for live, answers, _ in arrived])
-        for live, answers, took_s in arrived:
-            if isinstance(live.request, Propose):
-                self._in_flight -= len(live.request.seeds)
-            live.served_s += took_s
-            self._tokens += live.go_on(answers)
-            self._place(live)
+            self._journal.append([asked.entry(answers) for asked, answers, _ in arrived])
+        for asked, answers, took_s in arrived:
+            if isinstance(asked.request, Propose):
+                self._in_flight[asked.request.role] -= _sequences(asked)
+            self._tokens += asked.live.take(asked.place, answers, took_s)
+            if asked.live.answered:
+                self._place(asked.live)
 
     def _report(self) -> None:
         if self._progress is not None:
-            counts = (self._calls.executions.run, self._calls.executions.reused, self._in_flight)
+            counts = (self._calls.executions.run, self._calls.executions.reused, sum(self._in_flight.values()))
             self._progress(Update(self._done, self._total, self._solved, self._tokens, *counts))
+
+
+def _by_tree(asked: Asked) -> tuple[int, int]:
+    return asked.live.index, asked.place
+
+
+def _sequences(asked: Asked) -> int:
+    return len(asked.request.seeds) if isinstance(asked.request, Propose) else 0

@@ -1,10 +1,11 @@
 """An append-only file of the answers a run of searches has received, so that a killed run resumes by replay.
 
-An entry is one tree's next answers: `[tree, kind, digest of what was asked, answers]`, a line of JSON. A record holds
-the entries that arrived together: `magic, length, crc32 of the payload, crc32 of these three and of the record before`
-(16 bytes) and a deflated payload. One deflate stream runs through the records of a session, which halves them: an entry
-is like the ones before it. A record is in the file before its answers are used, so a killed process loses nothing that
-a tree has seen; it is fsynced at most a second later, which is what a machine that loses power can lose.
+An entry is one tree's next answers: `[tree, kind, digest of what was asked, answers]`, a line of JSON. Those to any but
+the first request of a batch have its place, from 1, after them. A record holds the entries that arrived together:
+`magic, length, crc32 of the payload, crc32 of these three and of the record before` (16 bytes) and a deflated payload.
+One deflate stream runs through the records of a session, which halves them: an entry is like the ones before it. A
+record is in the file before its answers are used, so a killed process loses nothing that a tree has seen; it is fsynced
+at most a second later, which is what a machine that loses power can lose.
 
 A run's journals stand beside each other in a folder, each named by its run's key, which its first record repeats: a run
 with other weights, settings, problems, gold or code neither reads nor cuts it.
@@ -41,7 +42,7 @@ START: Final = struct.Struct("<4sII")  # of a frame: what its own checksum cover
 SYNC_S: Final = 1.0  # seconds between fsyncs
 T = TypeVar("T")
 _LINE: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
-Entry = tuple[int, str, int, Any]  # tree, kind, digest of what was asked, answers
+Entry = tuple[int, str, int, Any] | tuple[int, str, int, Any, int]  # tree, kind, digest, answers, place
 
 
 class Journal:
@@ -147,15 +148,13 @@ class Replay:
         self._entries: list[Entry] = self._parsed()
         self._next = 0
 
-    def next(self, kind: str, digest: int) -> Any | None:
-        """The answers to this request; None when the record ends. Those of another request are a `UserError`."""
+    def next(self) -> tuple[str, int, Any, int] | None:
+        """Kind, digest, answers and place in its batch of the next entry; None when the record ends."""
         if self._next == len(self._entries):
             return None
-        _, recorded, asked, answers = self._entries[self._next]
+        entry = self._entries[self._next]
         self._next += 1
-        if (recorded, asked) != (kind, digest):
-            raise self.damaged(f"expected the answers to another {kind}")
-        return answers
+        return entry[1], entry[2], entry[3], entry[4] if len(entry) == 5 else 0
 
     def ends_with(self, kind: str) -> Any | None:
         """What stands in the next entry if it is of this kind; None otherwise, and then nothing is taken."""
@@ -230,7 +229,8 @@ def _json(text: bytes) -> Any | None:
 
 
 def _is_entry(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 4 and value[3] is not None
+    size = len(value) if isinstance(value, list) else 0
+    return (size == 4 or (size == 5 and type(value[4]) is int)) and value[3] is not None
 
 
 def digest_of(parts: Sequence[str]) -> str:

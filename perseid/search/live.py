@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from perseid.endings import Ended
 from perseid.engine import Completion
 from perseid.problems.problem import Problem
-from perseid.search import kernel
 from perseid.search.answers import ENDED, KIND, decoded, digest, encoded
 from perseid.search.journal import Entry, Replay
-from perseid.search.requests import Answers, Asking, Propose, Request
+from perseid.search.method import Stop
+from perseid.search.requests import Answers, Asking, Batch, Propose, Request, asks_of
 from perseid.search.tree import Tree
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """A request of a tree; `place` is its own in a batch, 0 where it stands alone."""
+
+    live: Live
+    place: int
+    request: Request
+
+    def entry(self, answers: Answers) -> Entry:
+        """What the journal keeps of its answers."""
+        request = self.request
+        kept = (self.live.index, KIND[type(request)], digest(request), encoded(request, answers))
+        return (*kept, self.place) if self.place else kept
 
 
 @dataclass(slots=True, eq=False)
@@ -22,10 +37,12 @@ class Live:
     index: int
     problem: Problem
     asking: Asking[Tree]
-    request: Request | None = None
+    request: Request | Batch | None = None
     tree: Tree | None = None
     proposals: int = 0  # answered
     served_s: float = 0.0  # in which something worked for it
+    _given: dict[int, Answers] = field(default_factory=dict)  # of the request, by place
+    _longest_s: float = 0.0  # that one of them took
 
     def begin(self) -> None:
         try:
@@ -33,22 +50,53 @@ class Live:
         except StopIteration as end:
             self.tree = end.value
 
-    def go_on(self, answers: Answers) -> int:
-        """Hand over what was asked for; the tokens that were generated for it."""
+    def waits_for(self) -> list[Asked]:
+        """What of its request is not answered yet."""
+        if isinstance(self.request, Batch):
+            asks = enumerate(self.request.asks)
+            return [Asked(self, place, ask) for place, ask in asks if place not in self._given]
+        return [] if self.request is None else [Asked(self, 0, self.request)]
+
+    @property
+    def proposes(self) -> bool:
+        """Whether its request is for proposals: there the tree is whole."""
+        return self.request is not None and any(isinstance(ask, Propose) for ask in asks_of(self.request))
+
+    def take(self, place: int, answers: Answers, took_s: float = 0.0) -> int:
+        """Hand over what was asked for; the tokens that were generated for it. Goes on once nothing is waited for."""
+        request = self.request
+        assert request is not None
+        batch = request if isinstance(request, Batch) else None
         tokens = 0
-        if isinstance(self.request, Propose):
+        if isinstance(request if batch is None else batch.asks[place], Propose):
             self.proposals += 1
-            tokens = sum(completion.num_tokens for completion in cast(list[Completion], answers))
+            tokens = sum([completion.num_tokens for completion in cast(list[Completion], answers)])
+        if batch is None:
+            self._go_on(answers, took_s)
+        else:
+            self._given[place], self._longest_s = answers, max(self._longest_s, took_s)
+            if len(self._given) == len(batch.asks):
+                given, longest_s = self._given, self._longest_s
+                self._given, self._longest_s = {}, 0.0
+                self._go_on([given[number] for number in range(len(given))], longest_s)
+        return tokens
+
+    @property
+    def answered(self) -> bool:
+        """Whether its last request was answered in full: what it asks now waits as a whole."""
+        return not self._given
+
+    def _go_on(self, answers: Answers | list[Answers], took_s: float) -> None:
+        self.served_s += took_s
         try:
             self.request = self.asking.send(answers)
         except StopIteration as end:
             self.request, self.tree = None, end.value
-        return tokens
 
     def end(self, why: Ended) -> None:
         """Only at a proposal, where the tree is whole."""
         try:
-            self.asking.throw(kernel.Stop(why))
+            self.asking.throw(Stop(why))
         except StopIteration as end:
             self.request, self.tree = None, end.value
 
@@ -60,21 +108,25 @@ class Live:
         tokens = 0
         while self.request is not None:
             if (why := recorded.ends_with(ENDED)) is not None:
-                if why != "seconds" or not isinstance(self.request, Propose):
+                if why != "seconds" or not self.proposes or self._given:
                     raise recorded.damaged("expected answers")
                 self.end("seconds")
-            elif (answers := recorded.next(KIND[type(self.request)], digest(self.request))) is not None:
-                try:
-                    given = decoded(self.request, answers)
-                except ValueError as error:
-                    raise recorded.damaged(f"expected answers to what was asked, found {error}") from error
-                tokens += self.go_on(given)
+            elif (entry := recorded.next()) is not None:
+                kind, asked, answers, place = entry
+                tokens += self.take(place, self._recorded(recorded, kind, asked, answers, place))
             else:
                 return tokens
         recorded.close()
         return tokens
 
-    def entry(self, answers: Answers) -> Entry:
-        """What the journal keeps of these answers."""
+    def _recorded(self, recorded: Replay, kind: str, asked: int, answers: object, place: int) -> Answers:
+        """The answers of an entry, if they are to what is waited for."""
         assert self.request is not None
-        return self.index, KIND[type(self.request)], digest(self.request), encoded(self.request, answers)
+        asks = asks_of(self.request)
+        request = asks[place] if 0 <= place < len(asks) and place not in self._given else None
+        if request is None or KIND[type(request)] != kind or digest(request) != asked:
+            raise recorded.damaged(f"expected the answers to another {kind}")
+        try:
+            return decoded(request, answers)
+        except ValueError as error:
+            raise recorded.damaged(f"expected answers to what was asked, found {error}") from error

@@ -68,14 +68,14 @@ def _frames(trees: Sequence[Tree]) -> dict[str, pl.DataFrame]:
 def _node(problem_id: str, node: Node) -> tuple[Any, ...]:
     stats, parent_id = node.stats, node.parent.node_id if node.parent is not None else ""
     numbers = (stats.status, stats.visits, stats.value_sum, stats.q, stats.prior)
-    verdict = (node.answer, node.correct, node.execution, node.tier, node.tokens)
+    verdict = (node.answer, node.correct, node.execution, node.tier, node.draft.tokens)
     return (problem_id, node.node_id, parent_id, node.depth, *numbers, *verdict)
 
 
 def _trajectory(problem_id: str, node: Node) -> tuple[Any, ...]:
     path = node.path()
     name = trajectory_id(problem_id, "".join(step.text for step in path))
-    sizes = (sum(step.steps for step in path), sum(step.tokens for step in path), node.rollout)
+    sizes = (sum(step.draft.steps for step in path), sum(step.draft.tokens for step in path), node.rollout)
     return (name, problem_id, node.node_id, node.answer, node.correct, *path_q(node), *sizes)
 
 

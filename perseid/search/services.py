@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from perseid.engine import Engine, Scorer
 from perseid.sandbox import Execution, State
+from perseid.search.requests import POLICY, PPM
 from perseid.search.states import MAX_BYTES
 
 
@@ -38,8 +39,9 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`scorer` is needed when the settings say `ppm`; without `grader` the search is inference.
+    """engine, scorer: the policy and the PPM; the PPM is needed where the method asks it. others: further roles.
 
+    Without `grader` the search is inference.
     live_trees: trees under way at once; the others wait for one to end, which bounds memory.
     state_bytes: how much the interpreter states of open nodes may take.
     """
@@ -50,6 +52,17 @@ class Services:
     grader: Judge | None
     live_trees: int = 4096
     state_bytes: int = MAX_BYTES
+    others: Mapping[str, Engine] = field(default_factory=dict)
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """Who proposes, by role."""
+        return {POLICY: self.engine, **self.others}
+
+    @property
+    def roles(self) -> set[str]:
+        """Who is there to be asked."""
+        return {*self.engines, *([PPM] if self.scorer is not None else [])}
 
 
 @dataclass(frozen=True, slots=True)

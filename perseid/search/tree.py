@@ -1,6 +1,6 @@
 """The tree of one search: nodes, their statistics, and the rows they become.
 
-A node is a step: the text the policy wrote (its delimiter included), the code in it, what the sandbox said, and the
+A node is a step: what an action drafted, what the sandbox said, and the
 statistics N (visits), W (value_sum) and prior that selection reads. Selection is handed `Stats` alone, so whether an
 answer is right (`Node.correct`, written by the kernel from the grader's verdicts) cannot steer it.
 No clock and no machine stand in a row: equal searches give equal rows.
@@ -11,8 +11,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from perseid.endings import Difficulty, Ended, NodeStatus
+from perseid.formats import Draft
+
+NOTHING: Final = Draft("", steps=0)  # of the root
 
 
 @dataclass(slots=True)
@@ -21,7 +25,7 @@ class Stats:
 
     visits: int = 0
     value_sum: float = 0.0
-    prior: float | None = None  # the PPM's score of the prefix that ends here, in [-1, 1]
+    prior: float | None = None  # what is held of the prefix that ends here, most often by the PPM; in [-1, 1]
     status: NodeStatus = "open"
 
     @property
@@ -36,16 +40,12 @@ class Node:
     node_id: str
     parent: Node | None
     depth: int  # steps from the root
-    text: str = ""  # with its delimiter
-    code: str = ""
+    draft: Draft = NOTHING
     stats: Stats = field(default_factory=Stats)
-    ends: bool = False  # the policy ended its program here
-    parsed: bool = True  # the text is a step
-    steps: int = 1  # steps in `text`
-    tokens: int = 0  # generated for this text alone
     rollout: int = 0  # the rollout that made it, counted from 1
     answer: str | None = None
     correct: bool | None = None  # None too where the grader cannot tell
+    reward: float | None = None  # an answer's; None where it is worth nothing to anybody
     execution: str | None = None  # sandbox status
     tier: str | None = None
     stdout: str = ""
@@ -53,6 +53,10 @@ class Node:
     failures: int = 0  # consecutive failed steps up to here
     samples: int = 0  # drawn below this node, duplicates included
     children: list[Node] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return self.draft.text
 
     def path(self) -> list[Node]:
         """The nodes from the first step to this one; the root, which is no step, is left out."""
@@ -90,17 +94,19 @@ class Tree:
     samples: int = 0
     merged: int = 0
     refused: int = 0  # samples that the engine would not draw
+    cut: int = 0  # samples that the length limit ended
     executions: int = 0  # distinct programs that were asked for
     untold: int = 0  # answers of which the grader cannot tell whether they are right
 
     @classmethod
     def of(cls, problem_id: str) -> Tree:
-        root = Node("0", None, 0, steps=0)
+        root = Node("0", None, 0)
         return cls(problem_id, root, [root])
 
-    def add(self, parent: Node, text: str, code: str, tokens: int) -> Node:
-        child = Node(f"{parent.node_id}.{len(parent.children) + 1}", parent, parent.depth + 1, text, code)
-        child.tokens, child.rollout, child.failures = tokens, self.rollouts, parent.failures
+    def add(self, parent: Node, draft: Draft) -> Node:
+        stats = Stats(0, 0.0, draft.prior)
+        child = Node(f"{parent.node_id}.{len(parent.children) + 1}", parent, parent.depth + 1, draft, stats)
+        child.rollout, child.failures = self.rollouts, parent.failures
         parent.children.append(child)
         self.nodes.append(child)
         return child

@@ -12,7 +12,7 @@ PROBLEMS = {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrat
 
 
 def experiment(**changes: Any) -> Experiment:
-    rounds = [{}, {"search": {"ppm": True}}]
+    rounds = [{}, {"method": {"ppm": True}}]
     return Experiment.model_validate(
         {"name": "x", "problems": PROBLEMS, "control": {}, "shards": 2, "rounds": rounds, **changes}
     )
@@ -166,20 +166,20 @@ def test_the_first_rounds_are_the_same_graph() -> None:
 
 
 def test_one_more_round_leaves_all_that_is_there_as_it_is() -> None:
-    rounds = [{}, {"search": {"ppm": True}}]
+    rounds = [{}, {"method": {"ppm": True}}]
     short, long = unroll(experiment(rounds=rounds)), unroll(experiment(rounds=[*rounds, {}]))
     assert {key: node for key, node in long.items() if "round_03" not in key} == short
 
 
 def test_an_override_of_one_round_leaves_the_others_fresh() -> None:
-    changed = experiment(rounds=[{}, {"search": {"ppm": True, "rollouts": 3}}])
+    changed = experiment(rounds=[{}, {"method": {"ppm": True, "rollouts": 3}}])
     assert stale(experiment(), changed) == {"round_02/trajectories"}
-    harder = experiment(rounds=[{}, {"search": {"ppm": True}, "pool": {"undemonstrated": 3}}])
+    harder = experiment(rounds=[{}, {"method": {"ppm": True}, "pool": {"undemonstrated": 3}}])
     assert stale(experiment(), harder) == {"round_02/pool"}
 
 
 def test_an_override_that_says_what_stands_there_anyway_changes_nothing() -> None:
-    said = [{"search": {"rollouts": 16}, "training": {"ppm": {"epochs": 1}}}, {"search": {"ppm": True}}]
+    said = [{"method": {"rollouts": 16}, "training": {"ppm": {"epochs": 1}}}, {"method": {"ppm": True}}]
     assert stale(experiment(), experiment(rounds=said)) == set()
 
 

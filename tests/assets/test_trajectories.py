@@ -60,7 +60,7 @@ class Machines:
 def experiment(**search: Any) -> Experiment:
     problems = {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]}
     settings = {"candidates": 3, "rollouts": 4, "max_depth": 4, **search}
-    return Experiment.model_validate({"name": "x", "problems": problems, "search": settings, "rounds": [{}]})
+    return Experiment.model_validate({"name": "x", "problems": problems, "method": settings, "rounds": [{}]})
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from perseid.checkpoints import TinyLlama
 from perseid.engines import Server, Transformers, Vllm
 from perseid.experiment import Experiment, Training
 from perseid.formats import TOOLS
-from perseid.methods import rejection, rstar_math
+from perseid.methods import flat, rstar_math
 from perseid.problems.settings import Problems
 from perseid.problems.sources.tools import Pool, Settings, families
 from perseid.problems.sources.tools import versions as of_tools
@@ -31,7 +31,7 @@ FILE: dict[str, Any] = {
     "problems": {"train": [{"source": "tools", "demonstrated": ["gcd", "products"], "undemonstrated": ["lcm"]}]},
     "control": {},
     "training": {"bootstrap": {"steps": 250, "learning_rate": 3e-3}},
-    "rounds": [{}, {"search": {"ppm": True}}],
+    "rounds": [{}, {"method": {"ppm": True}}],
 }
 REJECTION = {**FILE, "recipe": "rejection", "control": {"kind": "unverified"}, "rounds": [{}, {}]}
 EITHER = pytest.mark.parametrize("file", [FILE, REJECTION], ids=["rstar_math", "rejection"])
@@ -42,7 +42,7 @@ STALE: dict[str, set[str]] = {
     "name": set(),
     "description": set(),
     "seed": {"problems", "pool", *TRAINED, *GENERATED},
-    "method": {"trajectories", "evaluation", "first evaluation"},
+    "method": {"trajectories"},
     "problems": {"problems", "pool"},
     "problems.train.1.undemonstrated": {"problems", "pool", "verified", *GENERATED},  # its answers are of another kind
     "problems.pool": {"pool"},
@@ -52,7 +52,6 @@ STALE: dict[str, set[str]] = {
     "engine.threads": {*TRAINED, *GENERATED},
     "engine.dtype": {"ppm", *GENERATED},
     "engine.live_trees": set(),
-    "search": {"trajectories"},
     "selection.top": {"verified"},
     "selection.grounded": {"verified"},
     "selection.pairs": {"pairs"},
@@ -97,8 +96,9 @@ GRAPH = ("rounds", "recipe", "control", "kind", "base", "source", "metric")  # o
 DEFAULTS = {
     "engine": Transformers,
     "models.policy": TinyLlama,
+    "method": rstar_math.Settings,
 }  # where there are kinds, the one that a file need not name
-OTHER = {"method": "rejection", "problems.train.1.demonstrated": ["gcd"]}
+OTHER = {"problems.train.1.demonstrated": ["gcd"]}
 OTHER |= {
     "problems.train.1.undemonstrated": ["lcm", "weekday"],
     "problems.train.1.demonstrated_compositions": ["double"],
@@ -202,7 +202,8 @@ def test_another_kind_of_engine_makes_stale_what_it_generates() -> None:
 
 
 USERS = {
-    "method": {"trajectories", "evaluation", "first evaluation"},
+    "method": {"trajectories"},
+    "searching": GENERATED,  # the small search of evaluations, and the method of this file
     "sampling": {"evaluation", "first evaluation"},
     "format": {"problems", "bootstrap", "policy", "control", "verified", "pairs", "ppm", *GENERATED},
     "kernel": GENERATED,
@@ -218,9 +219,11 @@ USERS = {
 def raise_owner(name: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Change the owner of a key as its author would."""
     if name == "method":
-        monkeypatch.setattr(rstar_math, "METHOD", replace(rstar_math.METHOD, version="next"))
+        monkeypatch.setattr(keys, "version_of", lambda section: "next")
+    elif name == "searching":
+        monkeypatch.setattr(rstar_math, "VERSION", "next")
     elif name == "sampling":
-        monkeypatch.setattr(rejection, "METHOD", replace(rejection.METHOD, version="next"))
+        monkeypatch.setattr(flat, "VERSION", "next")
     elif name == "format":
         monkeypatch.setattr(keys, "TOOLS", replace(TOOLS, version="next"))
     elif name == "kernel":

@@ -15,7 +15,6 @@ from perseid.artifacts import Store, present
 from perseid.errors import UserError
 from perseid.experiment import Experiment, load_experiment
 from perseid.formats import TOOLS
-from perseid.methods import method_named
 from perseid.tables import columns_of, frame
 from tests.assets.conftest import EXPERIMENT, GRAPH, Begin, FakeTracking, FakeTrainer, publish
 
@@ -113,7 +112,7 @@ def test_a_run_of_a_file_whose_name_another_file_holds_is_refused_and_makes_noth
 
 def written(path: Path, rollouts: int) -> Path:
     path = path.with_suffix(".yaml")
-    path.write_text(f"{FILE}search: {{rollouts: {rollouts}}}\n")
+    path.write_text(f"{FILE}method: {{rollouts: {rollouts}}}\n")
     return path
 
 
@@ -121,13 +120,10 @@ def test_a_maker_sees_nothing_of_the_experiment_but_what_its_stage_reads(store: 
     work = begin("x/round_01/pool", FakeTrainer())
     assert (work.settings.seed, work.settings.problems.pool) == (EXPERIMENT.seed, EXPERIMENT.problems.pool)
     with pytest.raises(AttributeError):
-        work.settings.search  # noqa: B018
-    with pytest.raises(AssertionError, match="x/round_01/pool uses no method"):
-        work.method  # noqa: B018
+        work.settings.method  # noqa: B018
     with pytest.raises(AssertionError, match="x/round_01/pool uses no format"):
         work.format  # noqa: B018
     assert begin("x/round_01/policy", FakeTrainer()).format is TOOLS
-    assert begin("x/round_01/trajectories", FakeTrainer()).method is method_named(EXPERIMENT.method)
 
 
 def test_inputs_are_found_by_role_and_round(store: Store, begin: Begin) -> None:

@@ -49,7 +49,7 @@ scalars = st.one_of(
         ["", "gcd", "lmc", "yes", "server", "http://a:1/v1", "http://me:pw@a", "\x1b[31m", "a" * 5000, "∞"]
     ),
 )
-names = st.text(max_size=8) | st.sampled_from(["kind", "ppm"])
+names = st.text(max_size=8) | st.sampled_from(["kind", "ppm", "flat", "method"])
 values = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4),
@@ -98,7 +98,7 @@ def other_values(draw: st.DrawFn) -> bytes:
         elif change == "number":
             holder[place[-1]] = draw(numbers)
         elif change == "nested":
-            holder[place[-1]] = [{"search": holder[place[-1]]}]
+            holder[place[-1]] = [{"method": holder[place[-1]]}]
         elif isinstance(holder, dict):
             value = holder.pop(place[-1])
             if change == "key":
@@ -174,5 +174,5 @@ def test_every_command_says_it_in_one_line_with_status_2(tmp_path: Path, command
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert line.startswith(
-        f"error: {path}: search.rolouts: there is no such key (did you mean rollouts?); expected one of"
+        f"error: {path}: method.rolouts: there is no such key (did you mean rollouts?); expected one of"
     )

@@ -70,8 +70,8 @@ def test_a_misspelt_option_or_command_is_named_with_what_to_do() -> None:
         ("shards: 2", "shard: 2", "shard"),
         ("shards: 2", "shards: many", "shards"),
         ("shards: 2", "shards: 0", "shards"),
-        ("rollouts: 4", "rolouts: 4", "search.rolouts"),
-        ("  - {}", "  - {search: {ppmm: true}}", "ppmm"),
+        ("rollouts: 4", "rolouts: 4", "method.rolouts"),
+        ("  - {}", "  - {method: {ppmm: true}}", "ppmm"),
         ("demonstrated: [gcd, spell_backward]", "demonstrated: [gdc]", "gdc"),
     ],
 )

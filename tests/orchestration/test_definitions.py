@@ -21,7 +21,7 @@ EXPERIMENT = Experiment.model_validate(
         "problems": {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]},
         "control": {},
         "shards": 2,
-        "rounds": [{}, {"search": {"ppm": True}}],
+        "rounds": [{}, {"method": {"ppm": True}}],
     }
 )
 

@@ -179,7 +179,7 @@ def test_a_file_whose_name_another_file_holds_is_skipped_with_its_reason_and_the
 
 
 def written(path: Path, rollouts: int) -> Experiment:
-    settings = {**EXPERIMENT.model_dump(mode="json", exclude_unset=True), "search": {"rollouts": rollouts}}
+    settings = {**EXPERIMENT.model_dump(mode="json", exclude_unset=True), "method": {"rollouts": rollouts}}
     path.write_text(json.dumps(settings))
     return load_experiment(path)
 

@@ -11,6 +11,7 @@ from perseid.checkpoints import Pretrained, TinyLlama
 from perseid.engines import Server, Transformers, Vllm
 from perseid.errors import UserError
 from perseid.experiment import Experiment, Round, load_experiment
+from perseid.methods import FILES
 from perseid.mistakes import section_in
 from perseid.problems.making import first
 from perseid.problems.sources.tools import Pool, Settings
@@ -18,6 +19,7 @@ from perseid.section import Section
 
 LINE = re.compile(r"(?P<indent> *)(?:# )?(?P<key>[a-z_0-9]+): ?(?P<value>[^#]*)(?P<meaning># .+)?")
 KINDS: dict[str, tuple[type[Section], ...]] = {
+    "method": tuple(file.Settings for file in FILES.values()),
     "engine": (Transformers, Vllm, Server),
     "models.policy": (TinyLlama, Pretrained),
 }
@@ -25,7 +27,7 @@ OTHERWISE = {
     "name",
     "control",
     "control.kind",
-    "search.max_step_tokens",
+    "method.max_step_tokens",
     "rounds",
     "engine.endpoints",
     "models.policy.from",
@@ -75,7 +77,7 @@ def test_what_it_sets_is_the_default_unless_it_says_otherwise(tmp_path: Path) ->
         "problems.train",
         "problems.train.demonstrated",
         "problems.train.undemonstrated",
-        "search",
+        "method",
     }
 
 

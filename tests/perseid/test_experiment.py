@@ -7,16 +7,17 @@ import pytest
 
 from perseid.errors import UserError
 from perseid.experiment import Experiment, PolicyTraining, Training, load_experiment
+from perseid.methods import flat, rstar_math
 from perseid.problems.sources.tools import Pool
 from perseid.section import canonical
 
 SMALL = """
 name: small
 problems: {train: [{source: tools, demonstrated: [gcd], undemonstrated: [lcm]}], pool: {}}
-search: {rollouts: 4}
+method: {rollouts: 4}
 rounds:
   - {}
-  - {search: {ppm: true}, training: {policy: {steps: 7}}}
+  - {method: {ppm: true}, training: {policy: {steps: 7}}}
 """
 
 
@@ -28,8 +29,8 @@ def written(folder: Path, text: str) -> Path:
 
 def test_a_round_lays_its_overrides_over_the_experiment(tmp_path: Path) -> None:
     e = load_experiment(written(tmp_path, SMALL))
-    assert (e.at(1).search.ppm, e.at(2).search.ppm) == (False, True)
-    assert (e.at(1).search.rollouts, e.at(2).search.rollouts) == (4, 4)
+    assert (e.at(1).method.ppm, e.at(2).method.ppm) == (False, True)
+    assert (e.at(1).method.rollouts, e.at(2).method.rollouts) == (4, 4)
     assert e.at(2).training.policy == e.training.policy.model_copy(update={"steps": 7})
 
 
@@ -38,7 +39,7 @@ def test_at_a_round_the_sections_are_as_that_round_sees_them(tmp_path: Path) -> 
     assert e.at(0) == e
     first, second = e.at(1), e.at(2)
     assert (first.problems.pool, second.problems.pool) == (Pool(composed=1), Pool())
-    assert (first.search, second.search) == (e.search, e.search.model_copy(update={"ppm": True}))
+    assert (first.method, second.method) == (e.method, e.method.model_copy(update={"ppm": True}))
     assert (first.selection.top, second.selection.top) == (3, e.selection.top)
     assert second.training == Training(policy=PolicyTraining(steps=7))
     assert first.problems.train == e.problems.train
@@ -46,7 +47,17 @@ def test_at_a_round_the_sections_are_as_that_round_sees_them(tmp_path: Path) -> 
         e.at(3)
 
 
-@pytest.mark.parametrize("rounds", [[{}], [{"search": {"rollouts": 2}}]])
+def test_a_round_may_grow_its_trees_by_another_method(tmp_path: Path) -> None:
+    e = load_experiment(written(tmp_path, SMALL.replace("- {}", "- {method: {kind: flat, max_tokens: 200}}")))
+    assert e.at(1).method == flat.Settings(max_tokens=200)
+    assert e.at(2).method == rstar_math.Settings(rollouts=4, ppm=True)
+    shorthand = load_experiment(
+        written(tmp_path, SMALL.replace("- {}", "- {method: flat, training: {policy: {steps: 3}}}"))
+    )
+    assert shorthand.at(1).method == flat.Settings()
+
+
+@pytest.mark.parametrize("rounds", [[{}], [{"method": {"rollouts": 2}}]])
 def test_what_only_changes_how_the_work_is_done_is_no_part_of_the_canonical_form(rounds: list[dict]) -> None:
     problems = {"train": [{"source": "tools", "demonstrated": ["gcd"], "undemonstrated": ["lcm"]}]}
 
@@ -66,48 +77,52 @@ def test_what_only_changes_how_the_work_is_done_is_no_part_of_the_canonical_form
 
 
 def test_overrides_of_the_command_line_win(tmp_path: Path) -> None:
-    assert load_experiment(written(tmp_path, SMALL), {"seed": 5, "search": {"candidates": 3}}).search.rollouts == 4
+    assert load_experiment(written(tmp_path, SMALL), {"seed": 5, "method": {"candidates": 3}}).method.rollouts == 4
 
 
 FAMILIES_THERE_ARE = "products, gcd, chain_sum, "
-SECTIONS = "name, description, seed, recipe, method, problems, models, engine, search, selection, training, evaluation"
-SEARCH_KEYS = "candidates, rollouts, rollouts_unsolved, exploration, unvisited, tie, max_depth"
+SECTIONS = "name, description, seed, recipe, method, problems, models, engine, selection, training, evaluation"
+METHOD_KEYS = "kind, temperature, top_p, top_k, min_p, repetition_penalty, ppm, limit_tokens"
 NO_PPM_YET = "has no effect: round 1 trains the first PPM"
 MISTAKES = [
-    ("search: {rollouts: 4}", "search: {rolouts: 4}", "search.rolouts: there is no such key (did you mean rollouts?); expected one of " + SEARCH_KEYS),
-    ("search: {rollouts: 4}", "serch: {rollouts: 4}", "serch: there is no such key (did you mean search?); expected one of " + SECTIONS),
-    ("search: {rollouts: 4}", "search: {zzz: 4}", "search.zzz: there is no such key; expected one of " + SEARCH_KEYS),
+    ("method: {rollouts: 4}", "method: {rolouts: 4}", "method.rolouts: there is no such key (did you mean rollouts?); expected one of " + METHOD_KEYS),
+    ("method: {rollouts: 4}", "methd: {rollouts: 4}", "methd: there is no such key (did you mean method?); expected one of " + SECTIONS),
+    ("method: {rollouts: 4}", "method: {zzz: 4}", "method.zzz: there is no such key; expected one of " + METHOD_KEYS),
     ("demonstrated: [gcd], ", "demonstratd: [gcd], ", "problems.train.1.demonstratd: there is no such key (did you mean demonstrated?); expected one of source"),
     ("demonstrated: [gcd], ", "", "problems.train.1.demonstrated: expected a list; it is missing"),
     ("name: small", "", "name: expected text; it is missing"),
     ("steps: 7", "stps: 7", "rounds.2.training.policy.stps: there is no such key (did you mean steps?); expected one of batch, learning_rate"),
-    ("{search: {ppm: true}, ", "{serch: {ppm: true}, ", "rounds.2.serch: there is no such key (did you mean search?); expected one of pool, search"),
-    ("ppm: true}", "ppm: 3}", "rounds.2.search.ppm: expected true or false, found 3"),
-    ("ppm: true}", "ppm: yes}", "rounds.2.search.ppm: expected true or false, found 'yes'"),
+    ("{method: {ppm: true}, ", "{methd: {ppm: true}, ", "rounds.2.methd: there is no such key (did you mean method?); expected one of pool, method"),
+    ("ppm: true}", "ppm: 3}", "rounds.2.method.ppm: expected true or false, found 3"),
+    ("ppm: true}", "ppm: yes}", "rounds.2.method.ppm: expected true or false, found 'yes'"),
     ("- {}", "- ", "rounds.1: expected keys and their values, found nothing"),
-    ("- {}", "- {search: 3}", "rounds.1.search: expected keys and their values, found 3"),
-    ("- {}", "- {search: {ppm: true}}", "rounds.1.search.ppm: " + NO_PPM_YET),
+    ("- {}", "- {method: 3}", "rounds.1.method: expected keys and their values, found 3"),
+    ("- {}", "- {method: {ppm: true}}", "rounds.1.method.ppm: " + NO_PPM_YET),
     ("- {}", "- {training: {bootstrap: {steps: 3}}}", "rounds.1.training.bootstrap: has no effect: it is round 0's"),
     ("- {}", "- {selection: {pairs: {margin: 3}}}", "rounds.1.selection.pairs.margin: expected a number in [0, 2], found 3"),
     ("- {}", "- {pool: {demonstrated: 0, undemonstrated: 0}}", "rounds.1.pool: expected questions to search in round 1, found none"),
-    ("- {}", "- {search: {max_step_tokens: 300}}", "rounds.1.search.max_step_tokens: expected less than models.policy.context, 256, found 300"),
-    ("rollouts: 4", "rollouts: four", "search.rollouts: expected a whole number in [1, 100000], found 'four'"),
-    ("rollouts: 4", "rollouts: '4'", "search.rollouts: expected a whole number in [1, 100000], found '4'"),
-    ("rollouts: 4", "rollouts: true", "search.rollouts: expected a whole number in [1, 100000], found true"),
-    ("rollouts: 4", "rollouts: 1e24", "search.rollouts: expected a whole number in [1, 100000], found 1e+24"),
-    ("rollouts: 4", "rollouts: 4.0", "search.rollouts: expected a whole number in [1, 100000], found 4.0"),
-    ("rollouts: 4", "rollouts: 0", "search.rollouts: expected a whole number in [1, 100000], found 0"),
-    ("rollouts: 4", "rollouts: .nan", "search.rollouts: expected a whole number in [1, 100000], found nan"),
-    ("rollouts: 4", "rollouts: ", "search.rollouts: expected a whole number in [1, 100000], found nothing"),
-    ("rollouts: 4", "rollouts: 0x" + "f" * 500, "search.rollouts: expected a whole number in [1, 100000], found a number of 2000 bits"),
-    ("rollouts: 4", "exploration: .inf", "search.exploration: expected a number in [0, 1000], found inf"),
-    ("rollouts: 4", "temperature: 0", "search.temperature: expected a number in [0.01, 100], found 0"),
-    ("rollouts: 4", "tie: frist", "search.tie: 'frist' is not known (did you mean first?); expected one of first, random"),
+    ("- {}", "- {method: {max_step_tokens: 300}}", "rounds.1.method.max_step_tokens: expected less than models.policy.context, 256, found 300"),
+    ("rollouts: 4", "rollouts: four", "method.rollouts: expected a whole number in [1, 100000], found 'four'"),
+    ("rollouts: 4", "rollouts: '4'", "method.rollouts: expected a whole number in [1, 100000], found '4'"),
+    ("rollouts: 4", "rollouts: true", "method.rollouts: expected a whole number in [1, 100000], found true"),
+    ("rollouts: 4", "rollouts: 1e24", "method.rollouts: expected a whole number in [1, 100000], found 1e+24"),
+    ("rollouts: 4", "rollouts: 4.0", "method.rollouts: expected a whole number in [1, 100000], found 4.0"),
+    ("rollouts: 4", "rollouts: 0", "method.rollouts: expected a whole number in [1, 100000], found 0"),
+    ("rollouts: 4", "rollouts: .nan", "method.rollouts: expected a whole number in [1, 100000], found nan"),
+    ("rollouts: 4", "rollouts: ", "method.rollouts: expected a whole number in [1, 100000], found nothing"),
+    ("rollouts: 4", "rollouts: 0x" + "f" * 500, "method.rollouts: expected a whole number in [1, 100000], found a number of 2000 bits"),
+    ("rollouts: 4", "exploration: .inf", "method.exploration: expected a number in [0, 1000], found inf"),
+    ("rollouts: 4", "temperature: 0", "method.temperature: expected a number in [0.01, 100], found 0"),
+    ("rollouts: 4", "tie: frist", "method.tie: 'frist' is not known (did you mean first?); expected one of first, random"),
     ("name: small", "name: small\nseed: 12345678901234567890123", "seed: expected a whole number in [0, 9223372036854775807], found 12345678901234567890123"),
     ("name: small", "name: small\nshards: 0", "shards: expected a whole number in [1, 1000], found 0"),
     ("name: small", "name: small\nshards: 30", "shards: expected at most 26, the questions of round 1: a shard would search nothing"),
-    ("name: small", "name: small\nmethod: mcts", "method: 'mcts' is not known; expected one of rejection, rstar_math"),
-    ("name: small", "name: small\nmethod: rstar", "method: 'rstar' is not known (did you mean rstar_math?); expected one of"),
+    ("method: {rollouts: 4}", "method: mcts", "method.kind: 'mcts' is not known; expected one of flat, rstar_math"),
+    ("method: {rollouts: 4}", "method: {kind: rstar}", "method.kind: 'rstar' is not known (did you mean rstar_math?); expected one of"),
+    ("method: {rollouts: 4}", "method: {kind: flat, rollouts: 4}", "method.rollouts: has no effect here; it is a key of kind rstar_math alone"),
+    ("- {}", "- {method: {kind: mcts}}", "rounds.1.method.kind: 'mcts' is not known; expected one of flat, rstar_math"),
+    ("- {}", "- {method: {kind: flat, rollouts: 2}}", "rounds.1.method.rollouts: has no effect here; it is a key of kind rstar_math alone"),
+    ("- {}", "- {method: {kind: flat, max_tokens: 300}}", "rounds.1.method.max_tokens: expected less than models.policy.context, 256, found 300"),
     ("name: small", "name: small\nengine: {threads: 100000}", "engine.threads: expected a whole number in [1, 1024], found 100000"),
     ("name: small", "name: small\nengine: {kind: vlm}", "engine.kind: 'vlm' is not known (did you mean vllm?); expected one of transformers, vllm, server"),
     ("name: small", "name: small\nengine: 3", "engine: expected keys and their values, found 3"),
@@ -121,7 +136,7 @@ MISTAKES = [
     ("name: small", "name: small\nmodels: {policy: {hidden_size: 66, heads: 2}}", "models.policy.hidden_size: expected a multiple of 4"),
     ("name: small", "name: small\nmodels: {policy: {hidden_size: 8192}}", "models.policy.hidden_size: expected at most 1,000,000,000 parameters"),
     ("name: small", "name: small\nmodels: {policy: {context: 8}}", "models.policy.context: expected a whole number in [16, 8192], found 8"),
-    ("name: small", "name: small\nmodels: {policy: {context: 16}}", "search.max_step_tokens: expected less than models.policy.context, 16, found 16"),
+    ("name: small", "name: small\nmodels: {policy: {context: 16}}", "method.max_step_tokens: expected less than models.policy.context, 16, found 16"),
     ("name: small", "name: small\nmodels: {policy: {vocab_size: 3}}", "models.policy.vocab_size: expected a whole number in [264, 65536], found 3"),
     ("name: small", "name: small\ncontrol: {kind: none}", "control.kind: 'none' is not known; expected one of demonstrations_only"),
     ("[gcd]", "[gdc]", "problems.train.1.demonstrated.1: 'gdc' is not known (did you mean gcd?); expected one of " + FAMILIES_THERE_ARE),
@@ -149,12 +164,12 @@ MISTAKES = [
     ("name: small", "name: ../up", "name: expected small letters, digits and _, a letter first, at most 63"),
     ("name: small", "name: " + "x" * 64, "name: expected small letters, digits and _, a letter first, at most 63"),
     ("name: small", "name: true", "name: expected text, found true"),
-    ("name: small", "name: small\nsearch: {}", "search: expected once, found in line 3 and again in line 5"),
+    ("name: small", "name: small\nmethod: {}", "method: expected once, found in line 3 and again in line 5"),
     ("name: small", 'name: small\n"\\e[31m": 1', "\\x1b[31m: there is no such key"),
     (SMALL[SMALL.index("rounds:"):], "rounds: []", "rounds: expected a list of at least 1, found none"),
     (SMALL[SMALL.index("rounds:"):], "rounds: {}", "rounds: expected a list, found keys"),
     (SMALL[SMALL.index("rounds:"):], "rounds: [" + "{}," * 100 + "]", "rounds: expected a list of at most 99, found 100"),
-    (SMALL[SMALL.index("rounds:"):], "rounds: [{}]\nselection: {top: 2}\nsearch2: 1", "search2: there is no such key (did you mean search?)"),
+    (SMALL[SMALL.index("rounds:"):], "rounds: [{}]\nselection: {top: 2}\nmethod2: 1", "method2: there is no such key (did you mean method?)"),
 ]  # fmt: skip
 
 
@@ -189,7 +204,7 @@ def test_a_key_that_no_header_can_carry_is_refused_with_the_file_that_needs_one(
 @pytest.mark.parametrize(
     ("old", "new", "warning"),
     [
-        ("rollouts: 4", "ppm: true", "search.ppm: has no effect in round 1, which trains the first PPM"),
+        ("rollouts: 4", "ppm: true", "method.ppm: has no effect in round 1, which trains the first PPM"),
         (
             "[lcm]",
             "[lcm], held_out_composed: 4",

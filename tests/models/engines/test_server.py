@@ -20,8 +20,9 @@ from models.engines.scripted import Choices, ScriptedEngine
 from models.engines.server import KEY, ServerEngine
 from perseid.engine import Completion, EngineFailure, Generate, Prompt, Sampling
 from perseid.errors import UserError
-from perseid.experiment import Search, Server
-from perseid.methods.rstar_math import METHOD
+from perseid.experiment import Server
+from perseid.formats import TOOLS
+from perseid.methods.rstar_math import RStarMath, Settings
 from perseid.search import run_searches
 from perseid.search.rows import tables
 from tests.models.engines.fake_server import ANSWER, FAILURES, STEP, FakeServer, rule
@@ -373,8 +374,8 @@ class World:
 
     def search(self, engine: Any, journals: Path | None = None) -> dict[str, list[Any]]:
         toy = self.module.Toy()
-        found = Search(candidates=4, rollouts=8, rollouts_unsolved=4, max_depth=4)
-        trees = run_searches(toy.problems(12), METHOD, found, 7, toy.services(12, engine=engine), journals)
+        found = Settings(candidates=4, rollouts=8, rollouts_unsolved=4, max_depth=4)
+        trees = run_searches(toy.problems(12), RStarMath(found, TOOLS), 7, toy.services(12, engine=engine), journals)
         return {name: frame.rows() for name, frame in tables(trees).items()}
 
 

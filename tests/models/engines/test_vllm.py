@@ -23,11 +23,11 @@ from models.sft import train_policy
 from perseid.checkpoints import TinyLlama
 from perseid.engine import Completion, EngineFailure, Generate, Prompt, Sampling
 from perseid.errors import UserError
-from perseid.experiment import PolicyTraining, Search, Transformers, Vllm
+from perseid.experiment import PolicyTraining, Transformers, Vllm
 from perseid.formats import TOOLS
 from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP, MARKS
 from perseid.graders import Judge
-from perseid.methods.rstar_math import METHOD
+from perseid.methods.rstar_math import RStarMath, Settings
 from perseid.problems.problem import Gold, Problem
 from perseid.problems.sources.tools.versions import toolbox_source
 from perseid.sandbox import AsyncSandbox, Sandbox
@@ -200,9 +200,11 @@ class TestVllm:
     def test_searches_end_in_trees(self, engine: VllmEngine) -> None:
         questions = [f"GCD of {6 * i}, {4 * i}" for i in range(1, 9)]
         problems = [Problem(f"p{i}", "tools", "number", q) for i, q in enumerate(questions)]
-        settings = Search(candidates=4, rollouts=3, max_depth=4)
+        settings = Settings(candidates=4, rollouts=3, max_depth=4)
         with Sandbox(workers=1) as sandbox:
-            trees = run_searches(problems, METHOD, settings, 0, Services(engine, None, AsyncSandbox(sandbox), None))
+            trees = run_searches(
+                problems, RStarMath(settings, TOOLS), 0, Services(engine, None, AsyncSandbox(sandbox), None)
+            )
         assert [tree.problem_id for tree in trees] == [problem.problem_id for problem in problems]
         assert all(len(tree.nodes) > 1 for tree in trees)
 
@@ -273,11 +275,11 @@ with VllmEngine(Path({folder!r}), SETTINGS) as engine:
 def searched(engine: object, journals: Path) -> list[Tree]:
     """A search of twelve problems, four samples an expansion."""
     asked = [Problem(f"p{n:02}", "tools", "text", f"GCD of {n + 4}, {3 * n + 6}") for n in range(12)]
-    settings = Search(candidates=4, rollouts=6, rollouts_unsolved=8, max_depth=4, max_step_tokens=16, temperature=1.3)
+    settings = Settings(candidates=4, rollouts=6, rollouts_unsolved=8, max_depth=4, max_step_tokens=16, temperature=1.3)
     with Sandbox(prelude=toolbox_source()) as sandbox:
         judge = Judge(asked, [Gold(problem.problem_id, "none") for problem in asked])
         services = Services(engine, None, AsyncSandbox(sandbox), judge)  # type: ignore[arg-type]
-        return run_searches(asked, METHOD, settings, 0, services, journals)
+        return run_searches(asked, RStarMath(settings, TOOLS), 0, services, journals)
 
 
 def journaled_proposals(journal: Path) -> int:

@@ -13,7 +13,6 @@ from perseid.experiment import Evaluation
 from perseid.formats import TOOLS
 from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP
 from perseid.graders import Judge
-from perseid.methods.rstar_math import METHOD
 from perseid.problems import Gold, Problem
 from perseid.problems.sources.tools import Settings
 from perseid.problems.sources.tools.drawing import Tools
@@ -36,7 +35,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def by(sandbox: Sandbox) -> Examiner:
     return Examiner(
-        METHOD,
+        TOOLS,
         SETTINGS,
         0,
         AsyncSandbox(sandbox),

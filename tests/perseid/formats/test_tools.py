@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perseid.engine import Completion
-from perseid.formats import TOOLS, Step
+from perseid.formats import TOOLS, Draft
 from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP, MARKS, PAD, QUESTION
 
 SAME = [
@@ -81,9 +81,9 @@ def meaning(code: str) -> str:
 
 def test_the_prompt_is_the_question_and_the_steps_with_their_delimiters() -> None:
     first = TOOLS.read(Completion("# read\na = numbers(q)", END_OF_STEP, 7))
-    assert first == Step("# read\na = numbers(q)<|end_of_step|>", "# read\na = numbers(q)", False, 7)
+    assert first == Draft("# read\na = numbers(q)<|end_of_step|>", "# read\na = numbers(q)", None, False, 7)
     last = TOOLS.read(Completion("# answer\nprint(a)", END_OF_ANSWER, 5))
-    assert last == Step("# answer\nprint(a)<|end_of_answer|>", "# answer\nprint(a)", True, 5)
+    assert last == Draft("# answer\nprint(a)<|end_of_answer|>", "# answer\nprint(a)", None, True, 5)
     assert TOOLS.prompt("1 and 2?", (first.text, last.text)).text == (
         "<|question|>1 and 2?<|steps|># read\na = numbers(q)<|end_of_step|># answer\nprint(a)<|end_of_answer|>"
     )
@@ -118,8 +118,8 @@ WHOLE = "a = 1<|end_of_step|># answer\nprint(a)"
 
 
 def test_a_sample_is_a_whole_response_with_all_its_steps() -> None:
-    assert TOOLS.read_whole(Completion(WHOLE, END_OF_ANSWER, 9)) == Step(
-        WHOLE + END_OF_ANSWER, "a = 1\n# answer\nprint(a)", True, 9, True, 2
+    assert TOOLS.read_whole(Completion(WHOLE, END_OF_ANSWER, 9)) == Draft(
+        WHOLE + END_OF_ANSWER, "a = 1\n# answer\nprint(a)", None, True, 9, None, True, 2
     )
 
 

@@ -38,8 +38,8 @@ def test_no_bootstrap_trains_a_base_that_there_is_already() -> None:
 @pytest.mark.parametrize(
     ("changes", "key", "expected"),
     [
-        ({"search": {"ppm": True}}, "search.ppm", "expected false: the recipe rejection trains no PPM"),
-        ({"rounds": [{}, {"search": {"ppm": True}}]}, "rounds.2.search.ppm", "the recipe rejection trains no PPM"),
+        ({"method": {"ppm": True}}, "method.ppm", "expected false: the recipe rejection trains no PPM"),
+        ({"rounds": [{}, {"method": {"ppm": True}}]}, "rounds.2.method.ppm", "the recipe rejection trains no PPM"),
     ],
 )
 def test_a_guide_that_nobody_trains_is_refused(changes: dict[str, Any], key: str, expected: str) -> None:

@@ -10,16 +10,15 @@ import pytest
 
 import perseid.methods
 import perseid.search
-from perseid.experiment import Search
-from perseid.formats import Step
-from perseid.methods.rstar_math import RStarMath
+from perseid.formats import TOOLS, Draft
+from perseid.methods.rstar_math import RStarMath, Settings
 from perseid.problems.problem import Problem
 from perseid.search import Stats, run_searches
-from perseid.search.method import Rated, Standing
+from perseid.search.method import Leaf, Rated, Standing, View
 from perseid.search.requests import Execute, Grade, Propose, Score
 from perseid.search.rows import tables
 
-SETTINGS = Search(candidates=4, rollouts=6, max_depth=4, ppm=True)
+SETTINGS = Settings(candidates=4, rollouts=6, max_depth=4, ppm=True)
 
 
 def names(record: type) -> set[str]:
@@ -30,10 +29,13 @@ def test_no_record_that_a_method_or_a_service_sees_has_a_place_for_gold_or_a_ver
     assert names(Stats) == {"visits", "value_sum", "prior", "status"}
     assert names(Rated) == {"answer", "q"}
     assert names(Standing) == {"problem_id", "rollouts", "tokens", "samples", "exhausted", "solved", "lead"}
-    assert names(Step) == {"text", "code", "ends", "tokens", "parsed", "steps", "cut"}
-    assert names(Propose) == {"prompt", "seeds", "sampling", "rollout"}
+    read = {"text", "program", "answer", "ends", "tokens", "parsed", "steps", "cut"}
+    assert names(Draft) == {"prior", "action", *read}
+    assert names(View) == {"question", "drafts", "steps", "standing", "seeds"}
+    assert names(Leaf) == {"draft", "stats", "reward"}
+    assert names(Propose) == {"prompt", "seeds", "sampling", "rollout", "role"}
     assert names(Execute) == {"parent", "prefix", "codes", "keep"}
-    assert names(Score) == {"prefixes"}
+    assert names(Score) == {"prefixes", "role"}
     assert names(Grade) == {"answers"}
     assert "answer" not in names(Problem)
 
@@ -59,9 +61,9 @@ class Seen:
 class Watched(RStarMath):
     seen: Seen = field(default_factory=Seen)
 
-    def select(self, parent: Stats, children: Sequence[Stats], settings: Search, draw: Callable[[int], int]) -> int:
+    def next(self, parent: Stats, children: Sequence[Stats], grown: bool, draw: Callable[[int], int]) -> int | None:
         self.seen.texts += [repr(parent), *map(repr, children)]
-        return super().select(parent, children, settings, draw)
+        return super().next(parent, children, grown, draw)
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def test_nothing_that_services_or_selection_get_depends_on_what_the_gold_is(toy:
             sandbox=Listening(toy.interpreter(), seen),
             grader=Oracle(word, {gold.problem_id: str(gold.answer) for gold in toy.gold(6)}),
         )
-        trees = run_searches(toy.problems(6), Watched(seen=seen), SETTINGS, 1, services)
+        trees = run_searches(toy.problems(6), Watched(SETTINGS, TOOLS, seen=seen), 1, services)
         assert not any(word in text for text in seen.texts)
         found.append((seen.texts, {name: frame.rows() for name, frame in tables(trees).items()}))
     assert found[0] == found[1]
@@ -133,14 +135,14 @@ def test_verdicts_reach_the_selector_through_rewards_alone(toy: Any) -> None:
         def reward(self, correct: bool | None, prior: float | None) -> float:
             return 0.0
 
-        def goes_on(self, standing: Standing, settings: Search) -> bool:
-            return standing.rollouts < settings.rollouts and not standing.exhausted
+        def goes_on(self, now: Standing) -> bool:
+            return now.rollouts < self.settings.rollouts and not now.exhausted
 
     kinds = []
     right = {gold.problem_id: str(gold.answer) for gold in toy.gold(6)}
     for gold in (right, dict.fromkeys(right, "nothing")):
         services = toy.services(6, grader=Oracle("", gold))
-        found = tables(run_searches(toy.problems(6), Unrewarded(), SETTINGS, 1, services))
+        found = tables(run_searches(toy.problems(6), Unrewarded(SETTINGS, TOOLS), 1, services))
         kinds.append((found["nodes"].drop("correct").rows(), found["texts"].rows(), found["nodes"]["correct"].sum()))
     assert kinds[0][:2] == kinds[1][:2]
     assert kinds[0][2] > 0 == kinds[1][2]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from perseid.experiment import Search
-from perseid.methods import method_named
+from perseid.formats import TOOLS
+from perseid.methods.rstar_math import RStarMath, Settings
 from perseid.search import run_searches
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -23,8 +23,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_search_grows_the_recorded_trees(toy: Any, golden: Path, preset: str) -> None:
-    settings = Search(candidates=3, rollouts=4, max_depth=4, **PRESETS[preset])
-    trees = run_searches(toy.problems(3), method_named("rstar_math"), settings, 5, toy.services(3))
+    settings = Settings(candidates=3, rollouts=4, max_depth=4, **PRESETS[preset])
+    trees = run_searches(toy.problems(3), RStarMath(settings, TOOLS), 5, toy.services(3))
     found = {
         tree.problem_id: [
             [n.node_id, n.stats.status, n.stats.visits, round(n.stats.value_sum, 9), n.text, n.answer, n.correct]

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from perseid.engine import Completion, Prompt
-from perseid.experiment import Search
-from perseid.formats import Step
+from perseid.formats import TOOLS, Draft
 from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP
-from perseid.methods.rejection import METHOD as REJECTION
-from perseid.methods.rstar_math import METHOD, RStarMath
+from perseid.methods import flat
+from perseid.methods.flat import Flat
+from perseid.methods.rstar_math import RStarMath, Settings
 from perseid.problems.problem import Problem
 from perseid.search import Tree, picked, run_searches, search
 from perseid.search.method import Method, Standing
@@ -58,9 +58,9 @@ def _codes(prompt: Prompt) -> str:
     return response.replace(END_OF_ANSWER, END_OF_STEP).replace(END_OF_STEP, "; ").removesuffix("; ")
 
 
-def play(case: dict[str, Any], script: Script | None = None, method: Method = METHOD) -> Tree:
+def play(case: dict[str, Any], script: Script | None = None, kind: Callable[..., Method] = RStarMath) -> Tree:
     script = script or Script(case)
-    asking = search(PROBLEM, method, Search(**case["settings"]), 0, graded=case["gold"] is not None)
+    asking = search(PROBLEM, kind(Settings(**case["settings"]), TOOLS), 0, graded=case["gold"] is not None)
     answers = None
     try:
         while True:
@@ -83,7 +83,7 @@ def test_a_search_grows_the_tree_that_was_worked_by_hand(golden: Path, name: str
     tree = play(case)
     assert case["nodes"] == rows(tree)
     assert (tree.rollouts, tree.tokens, tree.difficulty) == (case["rollouts"], case["tokens"], case["difficulty"])
-    assert picked(tree, METHOD) == case["picked"]
+    assert picked(tree, RStarMath(Settings(), TOOLS)) == case["picked"]
 
 
 def chain(**changes: Any) -> dict[str, Any]:
@@ -162,8 +162,8 @@ def test_seeds_follow_from_the_node_and_the_sample_alone() -> None:
 
 @pytest.mark.parametrize("ppm", [False, True])
 def test_what_is_backed_up_is_conserved(toy: Any, ppm: bool) -> None:
-    settings = Search(candidates=4, rollouts=12, rollouts_unsolved=6, max_depth=4, ppm=ppm)
-    for tree in run_searches(toy.problems(12), METHOD, settings, 3, toy.services(12)):
+    settings = Settings(candidates=4, rollouts=12, rollouts_unsolved=6, max_depth=4, ppm=ppm)
+    for tree in run_searches(toy.problems(12), RStarMath(settings, TOOLS), 3, toy.services(12)):
         answers = tree.answers()
         assert tree.root.stats.visits == len(answers)
         assert tree.root.stats.value_sum == sum(1.0 if node.correct else -1.0 for node in answers)
@@ -180,11 +180,11 @@ def test_rejection_sampling_grows_one_level_of_whole_responses_within_its_budget
     engine = replace(
         toy.engine, rule=lambda prompt, seed: Completion(whole if seed % 2 else "print(q)", END_OF_ANSWER, 10)
     )
-    method = replace(REJECTION, budgets={"p000": 95, "p001": 40})
-    trees = run_searches(toy.problems(2), method, Search(candidates=4), 0, toy.services(2, engine=engine))
+    method = Flat(flat.Settings(samples=4), TOOLS, budgets={"p000": 95, "p001": 40})
+    trees = run_searches(toy.problems(2), method, 0, toy.services(2, engine=engine))
     assert [tree.tokens for tree in trees] == [100, 40]
     assert {node.depth for tree in trees for node in tree.nodes[1:]} == {1}
-    assert {(node.correct, node.steps) for tree in trees for node in tree.answers()} == {(True, 3), (False, 1)}
+    assert {(node.correct, node.draft.steps) for tree in trees for node in tree.answers()} == {(True, 3), (False, 1)}
 
 
 @pytest.mark.parametrize(("answers", "samples"), [("1111", 4), ("1121111", 5), ("12121212", 8)])
@@ -192,10 +192,10 @@ def test_a_vote_ends_once_the_samples_to_come_cannot_change_it(toy: Any, answers
     """Of six samples, one at a time: four equal answers lead by more than the two to come."""
     drawn = iter(answers)
     engine = replace(toy.engine, rule=lambda prompt, seed: Completion(f"print({next(drawn)})", END_OF_ANSWER, 3))
-    settings = Search(candidates=1, rollouts=6 if samples < 8 else 8)
-    [tree] = run_searches(toy.problems(1), REJECTION, settings, 0, toy.services(1, engine=engine, grader=None))
+    method = Flat(flat.Settings(samples=6 if samples < 8 else 8, at_once=1), TOOLS)
+    [tree] = run_searches(toy.problems(1), method, 0, toy.services(1, engine=engine, grader=None))
     assert (tree.samples, tree.ended) == (samples, "decided" if samples < 8 else "exhausted")
-    assert picked(tree, REJECTION) == "1"
+    assert picked(tree, method) == "1"
 
 
 def several(**changes: Any) -> dict[str, Any]:
@@ -271,7 +271,7 @@ def test_a_search_asks_this_and_nothing_else() -> None:
     setup, start, sampling = (
         "q = 'which?'",
         Prompt.of("<|question|>which?<|steps|>"),
-        METHOD.sampling(Search(**case["settings"])),
+        Settings(**case["settings"]).sampling((END_OF_STEP, END_OF_ANSWER)),
     )
     step, other, last = f"a = 1{END_OF_STEP}", f"print(2){END_OF_ANSWER}", f"print(a){END_OF_ANSWER}"
     told = start.messages
@@ -340,25 +340,30 @@ class Told(RStarMath):
     """Keeps what the method is told of a search."""
 
     standings: list[Standing] = field(default_factory=list)
-    known: list[list[Step]] = field(default_factory=list)
-    kept: list[Step] = field(default_factory=list)
+    known: list[list[Draft]] = field(default_factory=list)
+    kept: list[Draft] = field(default_factory=list)
 
-    def goes_on(self, standing: Standing, settings: Search) -> bool:
-        self.standings.append(standing)
-        return super().goes_on(standing, settings)
+    def goes_on(self, now: Standing) -> bool:
+        self.standings.append(now)
+        return super().goes_on(now)
 
-    def keep(self, steps: Sequence[Step], known: Sequence[Step], settings: Search) -> list[Step]:
+    def keep(self, made: Sequence[Draft], known: Sequence[Draft]) -> list[Draft]:
         self.known.append(list(known))
-        self.kept.extend(kept := super().keep(steps, known, settings))
+        self.kept.extend(kept := super().keep(made, known))
         return kept
+
+
+def told(seen: Told) -> Callable[..., Told]:
+    """Makes methods that tell `seen`."""
+    return lambda settings, format: replace(seen, settings=settings)
 
 
 def test_a_method_is_told_how_far_the_search_is_and_the_lead_only_where_nothing_is_graded() -> None:
     golden = Path(__file__).parents[2] / "golden"
     found = []
     for case in (json.loads((golden / "inference.json").read_text()), several(tie="first")):
-        play(case, method=(told := Told()))
-        found.append(told.standings)
+        play(case, kind=told(seen := Told(Settings(), TOOLS)))
+        found.append(seen.standings)
     assert found == [
         [
             Standing("p", 0, 0, 0, exhausted=False, solved=None, lead=0),
@@ -395,5 +400,5 @@ def test_an_exhausted_tree_that_gains_an_open_step_is_open_again() -> None:
 
 
 def test_a_method_is_shown_the_children_there_are_as_it_made_them() -> None:
-    play(widened(), method=(told := Told()))
-    assert told.known == [[], told.kept[:2], []]
+    play(widened(), kind=told(seen := Told(Settings(), TOOLS)))
+    assert seen.known == [[], seen.kept[:2], []]

@@ -1,8 +1,8 @@
 from dataclasses import replace
 from typing import Any
 
-from perseid.experiment import Search
-from perseid.methods.rstar_math import METHOD
+from perseid.formats import TOOLS
+from perseid.methods.rstar_math import RStarMath, Settings
 from perseid.sandbox import State
 from perseid.search import run_searches
 from perseid.search.rows import tables
@@ -38,8 +38,8 @@ def test_a_state_larger_than_the_bound_is_not_held() -> None:
 
 
 def test_forgotten_states_are_made_again_and_the_trees_are_the_same(toy: Any) -> None:
-    settings = Search(candidates=4, rollouts=6, max_depth=4)
-    whole = tables(run_searches(toy.problems(5), METHOD, settings, 7, toy.services(5)))
+    settings = Settings(candidates=4, rollouts=6, max_depth=4)
+    whole = tables(run_searches(toy.problems(5), RStarMath(settings, TOOLS), 7, toy.services(5)))
     services = replace(toy.services(5), state_bytes=1500)
-    found = tables(run_searches(toy.problems(5), METHOD, settings, 7, services))
+    found = tables(run_searches(toy.problems(5), RStarMath(settings, TOOLS), 7, services))
     assert all(found[name].equals(whole[name]) for name in whole)

@@ -23,11 +23,12 @@ from models.examples import Example
 from models.sft import train_policy
 from perseid.checkpoints import TinyLlama
 from perseid.engine import Completion, Engine, Generate, Prompt, Sampling
-from perseid.experiment import PolicyTraining, Search, Server, Transformers
+from perseid.experiment import PolicyTraining, Server, Transformers
 from perseid.formats import TOOLS
 from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP, MARKS
 from perseid.graders import Judge
-from perseid.methods.rstar_math import METHOD
+from perseid.methods import rstar_math
+from perseid.methods.rstar_math import RStarMath
 from perseid.problems.sources.tools import Pool, Settings
 from perseid.problems.sources.tools.drawing import Tools
 from perseid.problems.sources.tools.versions import toolbox_source
@@ -153,7 +154,7 @@ def test_a_search_outlives_its_servers_and_no_answer_is_lost_or_invented(
     families = Settings(demonstrated=("gcd", "products"), undemonstrated=(), demonstrations=30, drills=0)
     drawn = Tools(families, seed=2).draw(1, Pool(demonstrated=12), [])
     problems = [item.problem for item in drawn]
-    search = Search(candidates=4, rollouts=8, max_depth=6)
+    search = rstar_math.Settings(candidates=4, rollouts=8, max_depth=6)
 
     def restart() -> None:
         servers[0].kill()
@@ -163,7 +164,9 @@ def test_a_search_outlives_its_servers_and_no_answer_is_lost_or_invented(
         plan = {100: threading.Thread(target=restart), 200: threading.Thread(target=servers[1].kill)}
         recorder = Recorder(engine, plan)
         judge = Judge(problems, (item.gold for item in drawn))
-        trees = run_searches(problems, METHOD, search, 0, Services(recorder, None, AsyncSandbox(sandbox), judge))
+        trees = run_searches(
+            problems, RStarMath(search, TOOLS), 0, Services(recorder, None, AsyncSandbox(sandbox), judge)
+        )
         again = asyncio.run(engine.generate(recorder.asked))
     assert [f"{server.url} is down" in caplog.text for server in servers] == [True, True]
     assert [tree.problem_id for tree in trees] == [problem.problem_id for problem in problems]
