@@ -18,8 +18,9 @@ from assets.freshness import survey
 from assets.graph import Graph, Node, unroll
 from perseid.artifacts import Manifest, Store
 from perseid.checkpoints import Pretrained, TinyLlama
-from perseid.experiment import Experiment, Search
-from perseid.problems.making import brought, drawn
+from perseid.experiment import Experiment
+from perseid.methods import rstar_math
+from perseid.problems.making import Before, drawn, first
 
 ROW_BYTES: Final = 2  # of a trajectories artifact, for each token that was generated: what the quickstart's take
 DTYPES: Final = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes of a weight
@@ -76,13 +77,13 @@ def planned(experiment: Experiment, store: Store, sizes: Sizes) -> list[Planned]
 
 def sizes_of(experiment: Experiment) -> Sizes:
     """Read and drawn as the stages do. Raises `UserError` for problems that cannot be read."""
-    held_out = len(brought(experiment.problems, experiment.seed, experiment.root).held_out)
+    held_out = len(first(experiment.problems, experiment.seed, experiment.root).held_out)
     pools: dict[int, int] = {}
     for number in range(1, len(experiment.rounds) + 1):
         problems = experiment.at(number).problems
         told = problems.asks(problems.pool)
         if told is None:
-            told = len(drawn(problems, experiment.seed, experiment.root, 1, []))
+            told = len(drawn(problems, experiment.seed, experiment.root, 1, Before()))
         pools[number] = told
     return Sizes(held_out, pools)
 
@@ -111,11 +112,7 @@ def _pool(e: Experiment, sizes: Sizes, number: int) -> Most:
 
 
 def _trajectories(e: Experiment, sizes: Sizes, number: int) -> Most:
-    problems, s = sizes.pools[number], e.search
-    calls = (s.rollouts + s.rollouts_unsolved) * s.max_depth * s.candidates
-    tokens = calls * s.max_step_tokens
-    if s.limit_tokens:
-        tokens = min(tokens, s.limit_tokens + s.candidates * s.max_step_tokens)
+    problems, calls, tokens = sizes.pools[number], e.method.most_calls, e.method.most_tokens
     return Most(problems, problems * calls, problems * tokens, disk=ROW_BYTES * problems * tokens)
 
 
@@ -123,8 +120,9 @@ def _evaluation(e: Experiment, sizes: Sizes, number: int) -> Most:
     v, arms = e.evaluation, 2 if e.control and number else 1
     plain = sizes.held_out * (v.samples + arms)
     some = min(v.mcts_problems, sizes.held_out)
-    searched = some * v.mcts_rollouts * v.mcts_candidates * Search().max_depth
-    tokens = plain * v.max_tokens + 2 * searched * Search().max_step_tokens  # and as many by sampling
+    mcts = rstar_math.Settings(rollouts=v.mcts_rollouts, candidates=v.mcts_candidates)
+    searched = some * mcts.most_calls
+    tokens = plain * v.max_tokens + 2 * searched * v.mcts_step_tokens  # and as many by sampling
     return Most(sizes.held_out, plain + 2 * searched, tokens)
 
 

@@ -38,6 +38,14 @@ class Settings(MethodSection):
 
     LENGTH: ClassVar[str] = "max_tokens"
 
+    @property
+    def most_calls(self) -> int:
+        return self.samples + self.samples_unsolved
+
+    @property
+    def at_once_at_most(self) -> int:
+        return self.at_once or max(self.samples, self.samples_unsolved)
+
 
 @dataclass(frozen=True)
 class Flat:

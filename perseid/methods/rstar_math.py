@@ -55,6 +55,14 @@ class Settings(MethodSection):
     LENGTH: ClassVar[str] = "max_step_tokens"
 
     @property
+    def most_calls(self) -> int:
+        return (self.rollouts + self.rollouts_unsolved) * self.max_depth * self.candidates
+
+    @property
+    def at_once_at_most(self) -> int:
+        return self.candidates
+
+    @property
     def parity(self) -> bool:
         """Whether the settings ask for the released code's behaviour."""
         return self.unvisited == "zero" and self.tie == "first"

@@ -50,6 +50,22 @@ class MethodSection(Section):
         """Tokens of the longest completion."""
         return int(getattr(self, self.LENGTH))
 
+    @property
+    def most_calls(self) -> int:
+        """Completions that one problem takes at most."""
+        raise NotImplementedError
+
+    @property
+    def at_once_at_most(self) -> int:
+        """Completions that are asked for before limits are looked at again."""
+        raise NotImplementedError
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens that are generated for one problem at most."""
+        most = self.most_calls * self.length
+        return min(most, self.limit_tokens + self.at_once_at_most * self.length) if self.limit_tokens else most
+
     def sampling(self, stop: tuple[str, ...]) -> Sampling:
         drawn = (self.top_k, self.min_p, self.repetition_penalty)
         return Sampling(self.temperature, self.top_p, self.length, stop, *drawn)

@@ -44,7 +44,7 @@ def test_calls_and_tokens_are_bounds_of_the_settings(store: Store) -> None:
 
 
 def test_a_round_is_planned_by_its_own_settings_and_a_limit_bounds_a_tree(store: Store) -> None:
-    rounds = [{"pool": {"demonstrated": 1, "undemonstrated": 1}}, {"search": {"limit_tokens": 100}}]
+    rounds = [{"pool": {"demonstrated": 1, "undemonstrated": 1}}, {"method": {"limit_tokens": 100}}]
     experiment = Experiment.model_validate({**SMOKE.model_dump(), "rounds": rounds})
     assert sizes_of(experiment) == Sizes(36, {1: 4, 2: 24})
     found = bounds(experiment, store)
