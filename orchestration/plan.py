@@ -20,7 +20,7 @@ from perseid.artifacts import Manifest, Store
 from perseid.checkpoints import Pretrained, TinyLlama
 from perseid.experiment import Experiment
 from perseid.methods import rstar_math
-from perseid.problems.making import Before, drawn, first
+from perseid.problems.making import first
 
 ROW_BYTES: Final = 2  # of a trajectories artifact, for each token that was generated: what the quickstart's take
 DTYPES: Final = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes of a weight
@@ -77,15 +77,14 @@ def planned(experiment: Experiment, store: Store, sizes: Sizes) -> list[Planned]
 
 def sizes_of(experiment: Experiment) -> Sizes:
     """Read and drawn as the stages do. Raises `UserError` for problems that cannot be read."""
-    held_out = len(first(experiment.problems, experiment.seed, experiment.root).held_out)
+    found = first(experiment.problems, experiment.seed, experiment.root)
     pools: dict[int, int] = {}
     for number in range(1, len(experiment.rounds) + 1):
         problems = experiment.at(number).problems
         told = problems.asks(problems.pool)
-        if told is None:
-            told = len(drawn(problems, experiment.seed, experiment.root, 1, Before()))
-        pools[number] = told
-    return Sizes(held_out, pools)
+        rows = found.left if "train" in found.rows else told  # None: all that are left
+        pools[number] = min(size for size in (told, rows) if size is not None)
+    return Sizes(len(found.held_out), pools)
 
 
 def measured(graph: Graph, store: Store) -> Iterable[tuple[str, tuple[float, int]]]:

@@ -34,6 +34,12 @@ class First:
     skipped: Mapping[str, Sequence[Skipped]] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def left(self) -> int:
+        """How many problems of sources of rows there are to search."""
+        split = len(self.held_out) if self.rows and "held_out" not in self.rows else 0
+        return self.rows.get("train", 0) - len(self.skipped.get("train", ())) - split
+
 
 @dataclass(frozen=True)
 class Before:
