@@ -18,7 +18,7 @@ from perseid.problems.rows import Settings as RowSettings
 from perseid.problems.settings import Problems
 from perseid.problems.source import Asked, Brings, Draws, Pool, Promises, Reads, Redraws, Settings, Source
 from perseid.problems.splits import Split, hash64, normal
-from perseid.problems.survey import Skipped, Stream, Survey, rows_of, survey
+from perseid.problems.survey import Skipped, Stream, rows_of, survey
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,10 @@ def _apart(held_out: Sequence[Stream], train: Sequence[Stream]) -> First:
     questions, ids = frozenset(map(normal, items)), frozenset(item.problem.problem_id for item in items)
     if held_out and not items:
         raise UserError("experiment", "problems.held_out", f"expected problems, found none in {apart.rows:,} rows")
-    searched = survey(train, held_out=lambda read: _is_in(read.item, questions, ids)) if train else Survey()
-    if train and searched.rows == len(searched.skipped):
+    if not train:  # what is searched is drawn
+        return First(items, skipped={"held_out": apart.skipped}, rows={"held_out": apart.rows} if held_out else {})
+    searched = survey(train, held_out=lambda read: _is_in(read.item, questions, ids))
+    if searched.rows == len(searched.skipped):
         expected = f"expected problems to search, found none in {searched.rows:,} rows"
         raise UserError("experiment", "problems.train", expected)
     skipped = {"held_out": apart.skipped, "train": searched.skipped}
