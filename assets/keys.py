@@ -10,23 +10,18 @@ from pathlib import Path
 from typing import Final
 
 from perseid.checkpoints import Pretrained
-from perseid.errors import UserError
 from perseid.experiment import Experiment
 from perseid.formats import TOOLS
-from perseid.graders import BUILT_IN
+from perseid.graders import kinds
 from perseid.methods import flat, rstar_math, version_of
-from perseid.mistakes import unknown
 from perseid.problems import making
 from perseid.sandbox import sandbox
 from perseid.search import kernel
 
 
 def graders_key(experiment: Experiment) -> str:
-    """16 hex digits of each grader that the experiment's problems need. Raises `UserError` for a kind without one."""
-    for key, source in experiment.problems.keyed():
-        if others := sorted(source.kinds() - BUILT_IN.keys()):
-            raise UserError(experiment.file or experiment.name, f"{key}.kind", unknown(others[0], BUILT_IN))
-    used = {kind: BUILT_IN[kind].key for kind in sorted(experiment.problems.kinds)}
+    """16 hex digits of each grader that the experiment's problems need."""
+    used = {kind: kinds.key_of(kind, experiment.graders) for kind in sorted(experiment.problems.kinds)}
     return hashlib.sha256(json.dumps(used).encode()).hexdigest()[:16]
 
 

@@ -24,6 +24,7 @@ from perseid.engine import Engine, Scorer
 from perseid.experiment import Engine as EngineSettings
 from perseid.experiment import Experiment
 from perseid.formats import TOOLS, Format
+from perseid.graders import Grader, kinds
 from perseid.problems.making import redraws
 from perseid.problems.source import Redraws
 from perseid.section import visible
@@ -113,6 +114,12 @@ class Work:
         """What the sandbox knows before a program begins."""
         assert "prelude" in self.plan.node.uses, f"{self.key} uses no prelude"
         return self.plan.experiment.problems.prelude()
+
+    def graders(self, sandbox: "Sandbox") -> AbstractContextManager[Mapping[str, Grader]]:
+        """Those of the kinds of its problems, by kind, open. `sandbox` runs answers that are programs."""
+        assert "grader" in self.plan.node.uses, f"{self.key} uses no grader"
+        experiment = self.plan.experiment
+        return kinds.opened(experiment.graders, experiment.problems.kinds, sandbox)
 
     @property
     def redraws(self) -> dict[str, Redraws]:

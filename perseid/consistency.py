@@ -7,6 +7,7 @@ is a warning.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from perseid.graders.kinds import refused
 from perseid.recipes import agreement
 from perseid.section import Section, changed
 
@@ -22,6 +23,7 @@ def contradiction(e: "Experiment") -> tuple[str, str] | None:
         or _step_longer_than_the_context(e)
         or e.problems.contradiction(_pools(e), e.evaluation.fresh_instances)
         or agreement.contradiction(e)
+        or _kind_that_nobody_grades(e)
         or _rounds_that_ask_nothing(e)
     )
 
@@ -30,11 +32,21 @@ def without_effect(e: "Experiment") -> Iterator[tuple[str, str]]:
     """Keys that were changed and that nothing reads, each with the reason."""
     yield from e.problems.without_effect()
     yield from agreement.without_effect(e)
+    for name in sorted({*e.graders} - e.problems.kinds):
+        yield f"graders.{name}", "has no effect while no problem is of this kind"
     if e.method.ppm:
         yield "method.ppm", "has no effect in round 1, which trains the first PPM"
     if e.evaluation.mcts_problems == 0:
         for key in changed(e.evaluation, ("mcts_rollouts", "mcts_candidates", "mcts_step_tokens")):
             yield f"evaluation.{key}", "has no effect while evaluation.mcts_problems is 0"
+
+
+def _kind_that_nobody_grades(e: "Experiment") -> tuple[str, str] | None:
+    for key, source in e.problems.keyed():
+        for kind in sorted(source.kinds()):
+            if why := refused(kind, e.graders):
+                return f"{key}.kind", why
+    return None
 
 
 def _pools(e: "Experiment") -> list[tuple[str, Section]]:

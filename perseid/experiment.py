@@ -18,6 +18,7 @@ from perseid.document import read
 from perseid.engines import Engine, Server, Transformers, Vllm, checked_key
 from perseid.errors import UserError
 from perseid.evaluation.settings import Evaluation, Gate
+from perseid.graders.kinds import Owns
 from perseid.methods import DEFAULT, FILES, MethodSettings
 from perseid.mistakes import described, mistake
 from perseid.naming import named
@@ -48,6 +49,7 @@ class Experiment(Section):
     engine: Engine = Transformers()
     selection: Selection = Selection()
     training: Training = Training()
+    graders: Owns = {}
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
     control: Control | None = None
@@ -120,6 +122,9 @@ def load_experiment(path: Path | str, overrides: dict[str, Any] | None = None) -
     experiment._file = path
     if found := experiment.problems.unreadable(experiment.root):
         raise UserError(path, *found)
+    for name, grader in experiment.graders.items():
+        if found := grader.unreadable(experiment.root):
+            raise UserError(path, f"graders.{name}.{found[0]}", found[1])
     if any(isinstance(experiment.at(number).engine, Server) for number in range(len(experiment.rounds) + 1)):
         checked_key(os.environ)
     for key, why in without_effect(experiment):

@@ -58,6 +58,8 @@ class _Place:
             field = section.model_fields.get(str(part))
             self.owner, self.here = section, field.annotation if field else None
             self.metadata = field.metadata if field else ()
+        elif get_origin(self.here) is dict:
+            self.here, self.metadata = get_args(self.here)[1], ()
         elif get_origin(self.here) is tuple:
             self.here, self.metadata = get_args(self.here)[0], ()
         else:

@@ -29,7 +29,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field
 
-from perseid.formats import wrapped
+from perseid import wrapped
 from perseid.mistakes import mistake, shown, unknown
 from perseid.section import Section
 

@@ -42,19 +42,28 @@ class Grader(Protocol):
 class Comparison:
     """A grader that needs nothing but the two texts, and no time: it is asked in the caller's thread.
 
-    compare: (answer, gold), both without white space around them, the gold not empty.
+    compare: (answer without white space around it, gold).
     """
 
     key: str
-    compare: Callable[[str, str], Verdict]
+    compare: Callable[[str, Any], Verdict]
 
     async def grade(self, asked: Sequence[Asked]) -> list[Verdict]:
         return [self.verdict(each.answer, each.gold.answer) for each in asked]
 
     def verdict(self, answer: str, gold: Any) -> Verdict:
         """Of one answer; `gold` is JSON."""
+        return self.compare(answer.strip(), gold)
+
+
+def of_texts(compare: Callable[[str, str], Verdict]) -> Callable[[str, Any], Verdict]:
+    """The comparison with a gold that is a text or a number; it is not empty. Of another nothing can be told."""
+
+    def compared(answer: str, gold: Any) -> Verdict:
         right = text_of(gold)
-        return self.compare(answer.strip(), right) if right else None
+        return compare(answer, right) if right else None
+
+    return compared
 
 
 def text_of(gold: Any) -> str:

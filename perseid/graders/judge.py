@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import Final
 
 from perseid.errors import UserError
 from perseid.graders.grader import Asked, Grader, Verdict
 from perseid.graders.kinds import BUILT_IN
 from perseid.problems.problem import Gold, Problem
 
+UNTOLD_LIMIT: Final = 0.05  # share of a kind's answers of which its grader may not tell without a warning
+WARNINGS: Final = frozenset(5 * 10**n for n in range(12))  # such answers, at which it is said
+
 
 class Judge:
-    """Grades answers to the problems it holds gold for.
+    """Grades answers to the problems it holds gold for, and warns where it often cannot.
 
     version: 16 hex digits of all that decides a verdict: each problem's question, kind and gold, and the key of each
         grader that one of them needs.
@@ -35,6 +41,8 @@ class Judge:
         if unknown := sorted({*self._kinds.values()} - {*graders}):
             raise UserError("problems", "kind", f"expected one of {', '.join(graders)}, found {unknown[0]}")
         self._graders = graders
+        self.asked: Counter[str] = Counter()  # answers that were graded, by kind
+        self.untold: Counter[str] = Counter()  # of those, the ones without a verdict
 
     def __repr__(self) -> str:
         return f"Judge({len(self._known)} problems)"
@@ -50,5 +58,19 @@ class Judge:
         if problem_id not in self._known:
             raise UserError("gold", problem_id, "expected an answer to this problem")
         problem, gold = self._known[problem_id]
-        grader = self._graders[self._kinds[problem_id]]
-        return await grader.grade([Asked(problem, gold, answer) for answer in answers])
+        kind = self._kinds[problem_id]
+        verdicts = await self._graders[kind].grade([Asked(problem, gold, answer) for answer in answers])
+        self._count(kind, verdicts)
+        return verdicts
+
+    def _count(self, kind: str, verdicts: Sequence[Verdict]) -> None:
+        self.asked[kind] += len(verdicts)
+        for _ in range(verdicts.count(None)):
+            self.untold[kind] += 1
+            asked, untold = self.asked[kind], self.untold[kind]
+            if untold in WARNINGS and untold > UNTOLD_LIMIT * asked:
+                shown = f"{untold:,} of {asked:,} answers ({untold / asked:.0%})"
+                told = (
+                    "of %s of the kind %s it cannot be told whether they are right: they are no reward and train nobody"
+                )
+                logging.getLogger(__name__).warning(told, shown, kind)

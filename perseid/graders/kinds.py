@@ -1,16 +1,79 @@
-"""The kinds of answers there are, each with its grader."""
+"""The kinds of answers there are, each with its grader; and the user's own among them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from perseid.graders import mathematics, numbers, text
+from pydantic import AfterValidator
+
+from perseid.graders import boolean, choice, mathematics, numbers, text
 from perseid.graders.grader import Comparison, Grader, Verdict
 from perseid.graders.mathematics import Mathematics
+from perseid.graders.own import Own, OwnGrader
+from perseid.mistakes import mistake, unknown
 
-COMPARING: Final[Mapping[str, Comparison | Mathematics]] = {**numbers.GRADERS, **text.GRADERS, **mathematics.GRADERS}
+if TYPE_CHECKING:
+    from perseid.graders.code import Runs
+
+COMPARING: Final[Mapping[str, Comparison | Mathematics]] = {
+    **numbers.GRADERS,
+    **text.GRADERS,
+    **mathematics.GRADERS,
+    **choice.GRADERS,
+    **boolean.GRADERS,
+}
 BUILT_IN: Final[Mapping[str, Grader]] = COMPARING  # those that need nothing beside the answer and the gold
+IN_SANDBOX: Final = "code"
+
+
+def known_kinds(own: Collection[str] = ()) -> tuple[str, ...]:
+    return (*BUILT_IN, IN_SANDBOX, *own)
+
+
+def key_of(kind: str, own: Mapping[str, Own]) -> str:
+    """What names all that decides the verdicts of a kind; changes with its grader."""
+    if kind == IN_SANDBOX:
+        from perseid.graders.code import KEY  # here and below, because who reads a file loads no sandbox
+
+        return KEY
+    return f"own {own[kind].key}" if kind in own else BUILT_IN[kind].key
+
+
+def refused(kind: str, own: Collection[str] = ()) -> str | None:
+    """What is wrong with the name of a kind, in words; None where there is such a kind."""
+    return None if kind in known_kinds(own) else unknown(kind, known_kinds(own))
+
+
+def _named(own: dict[str, Own]) -> dict[str, Own]:
+    for name in own:
+        if name in known_kinds():
+            raise mistake(name, f"expected a name of its own, for {name} is a kind that there is")
+        if not (name.isascii() and name.isidentifier() and len(name) <= 64):
+            raise mistake(name, "expected a name of letters, digits and _, at most 64, that begins with no digit")
+    return own
+
+
+Owns = Annotated[dict[str, Own], AfterValidator(_named)]  # of a section: graders of the user's own, by kind
+
+
+@contextmanager
+def opened(own: Mapping[str, Own], kinds: Collection[str], sandbox: Runs) -> Iterator[Mapping[str, Grader]]:
+    """Graders by kind, those of the user's own started that are among `kinds`; closed with the block.
+
+    Raises `UserError` for one that cannot be loaded.
+    """
+    from perseid.graders.code import Code
+
+    with ExitStack() as stack:
+        graders: dict[str, Grader] = {**BUILT_IN, IN_SANDBOX: Code(sandbox)}
+        for name in sorted({*own} & {*kinds}):
+            grader = OwnGrader(name, own[name])
+            stack.callback(grader.close)
+            grader.start()
+            graders[name] = grader
+        yield graders
 
 
 def equivalent(answer: str, gold: Any, kind: str = "math") -> Verdict:

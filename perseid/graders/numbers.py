@@ -18,7 +18,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Final
 
-from perseid.graders.grader import Comparison, Verdict
+from perseid.graders.grader import Comparison, Verdict, of_texts
 
 NUMBER: Final = re.compile(r"[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+/[0-9]+)")
 MAX_LENGTH: Final = 4096  # characters of a number; below what Python reads as one integer
@@ -60,7 +60,7 @@ def lowest_terms(text: str) -> bool:
 
 
 GRADERS: Final = {
-    "number": Comparison("number 2", in_form(any_form)),
-    "decimal": Comparison("decimal 2", in_form(no_fraction)),
-    "fraction": Comparison("fraction 2", in_form(lowest_terms)),
+    "number": Comparison("number 2", of_texts(in_form(any_form))),
+    "decimal": Comparison("decimal 2", of_texts(in_form(no_fraction))),
+    "fraction": Comparison("fraction 2", of_texts(in_form(lowest_terms))),
 }

@@ -5,6 +5,6 @@ from __future__ import annotations
 import operator
 from typing import Final
 
-from perseid.graders.grader import Comparison
+from perseid.graders.grader import Comparison, of_texts
 
-GRADERS: Final = {"text": Comparison("text 2", operator.eq)}
+GRADERS: Final = {"text": Comparison("text 2", of_texts(operator.eq))}

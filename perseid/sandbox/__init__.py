@@ -1,7 +1,7 @@
 """Generated code runs only here: two tiers behind one interface. See `docs/sandbox.md` for what is covered."""
 
 from perseid.sandbox.asynchronous import AsyncSandbox
-from perseid.sandbox.execution import Execution, Isolation, SandboxUnavailable, State, Status, Tier
+from perseid.sandbox.execution import Execution, Isolation, SandboxFailure, SandboxUnavailable, State, Status, Tier
 from perseid.sandbox.grading import Grade, Verdict
 from perseid.sandbox.limits import Limits
 from perseid.sandbox.sandbox import Sandbox
@@ -13,6 +13,7 @@ __all__ = [
     "Isolation",
     "Limits",
     "Sandbox",
+    "SandboxFailure",
     "SandboxUnavailable",
     "State",
     "Status",

@@ -69,6 +69,10 @@ class State:
         return cls(steps=steps)
 
 
+class SandboxFailure(RuntimeError):
+    """The sandbox itself failed. Never a reward: the run stops, and its journal lets it go on later."""
+
+
 class SandboxUnavailable(RuntimeError):
     """The kernel lacks a mandatory facility, or it cannot be put in force; the message names it and the remedy."""
 

@@ -15,9 +15,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
-from perseid.sandbox import State
+from perseid.sandbox import SandboxFailure, State
 from perseid.search.requests import Execute, Outcome
-from perseid.search.services import Runner, SandboxFailure
+from perseid.search.services import Runner
 from perseid.search.states import States
 
 REMEMBERED: Final = 65_536  # outcomes

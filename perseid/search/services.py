@@ -83,7 +83,3 @@ class Update:
 
 
 Progress = Callable[[Update], None]
-
-
-class SandboxFailure(RuntimeError):
-    """The sandbox itself failed. Never a reward: the run stops, and its journal lets it go on later."""

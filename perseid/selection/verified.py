@@ -18,8 +18,7 @@ from typing import Any, Literal, Protocol
 import polars as pl
 
 from perseid.formats import Format
-from perseid.sandbox import Execution
-from perseid.search.services import SandboxFailure
+from perseid.sandbox import Execution, SandboxFailure
 from perseid.selection.grounding import is_grounded
 from perseid.tables import frame
 
