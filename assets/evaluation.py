@@ -3,7 +3,7 @@
 The rounds before are inputs too: the round just before for the paired difference, all of them for the plot.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -17,6 +17,7 @@ from assets.work import Made, Work
 from perseid.errors import UserError
 from perseid.evaluation import answers
 from perseid.evaluation.measure import Evidence, measure, unknown_facet
+from perseid.graders import Grader
 from perseid.problems import Gold, Problem
 from perseid.problems.facets import ALL
 from perseid.sandbox import AsyncSandbox
@@ -34,12 +35,12 @@ def make(work: Work) -> Made:
     known = facets.join(held_out, on="problem_id", how="semi")
     if mistake := unknown_facet(e.evaluation, known):
         raise UserError(work.key, *mistake)
-    with work.machines.sandbox(work.prelude) as sandbox:
-        judge = judge_of(problems, work.read("problems", "gold"))
+    with work.machines.sandbox(work.prelude) as sandbox, work.graders(sandbox) as graders:
+        judge = judge_of(problems, work.read("problems", "gold"), graders)
         box, shots = AsyncSandbox(sandbox), shown_examples(work)
         by = answers.Examiner(work.format, e.evaluation, e.seed, box, judge, shots)
         given = answered(work, problems.join(held_out, on="problem_id", how="semi"), by)
-        sound = sound_of(work, sandbox) if work.given("verified") else None
+        sound = sound_of(work, sandbox, graders) if work.given("verified") else None
     scores = work.read("ppm", "pair_scores") if work.given("ppm") else None
     measured = measure(given, known, e.evaluation, e.seed, Evidence(previous(work), scores, sound))
     for name, table in {"evaluations": given, "metrics": measured, "soundness": sound}.items():
@@ -48,12 +49,11 @@ def make(work: Work) -> Made:
     return summary(work, measured, int(given["tokens"].sum()))
 
 
-def sound_of(work: Work, sandbox: answers.Reruns) -> pl.DataFrame:
+def sound_of(work: Work, sandbox: answers.Reruns, graders: Mapping[str, Grader]) -> pl.DataFrame:
     """What was verified in this round, on fresh instances."""
     known = problems_of(every(work, "problems"))
-    return answers.soundness(
-        work.read("verified", "verified"), known, fresh_instances(work, known), work.format, sandbox
-    )
+    verified, fresh = work.read("verified", "verified"), fresh_instances(work, known)
+    return answers.soundness(verified, known, fresh, work.format, sandbox, graders)
 
 
 def fresh_instances(work: Work, known: Sequence[Problem]) -> Callable[[Problem], list[tuple[Problem, Gold]]]:

@@ -3,6 +3,7 @@
 The shard of a problem is its place in the pool modulo the number of shards, so it depends on nothing else.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -13,7 +14,7 @@ from assets.journals import journals_of
 from assets.ppm import scorer_of
 from assets.problems import gold_of, problems_of
 from assets.work import Made, Report, Work
-from perseid.graders import Judge
+from perseid.graders import BUILT_IN, Grader, Judge
 from perseid.methods import method_of
 from perseid.problems import Problem
 from perseid.problems.facets import MANY, groups
@@ -30,9 +31,12 @@ def make(work: Work) -> Made:
     e, problems = work.settings, work.read("pool", "problems")
     pool = pool_of(problems, int(work.shard or 0), e.shards)
     scorer = scorer_of(work, "guide")
-    policy = work.model("policy")
-    with work.machines.engine(policy, e.engine) as engine, work.machines.sandbox(work.prelude) as sandbox:
-        judge = judge_of(problems, work.read("pool", "gold"))
+    with (
+        work.machines.sandbox(work.prelude) as sandbox,
+        work.graders(sandbox) as graders,
+        work.machines.engine(work.model("policy"), e.engine) as engine,
+    ):
+        judge = judge_of(problems, work.read("pool", "gold"), graders)
         runner, live = AsyncSandbox(sandbox), e.engine.live_trees
         services = Services(engine, scorer, runner, judge, live)
         section = e.method.model_copy(update={"ppm": scorer is not None})
@@ -53,8 +57,8 @@ def pool_of(problems: pl.DataFrame, shard: int, shards: int) -> list[Problem]:
     return problems_of(problems.sort("problem_id").gather_every(shards, shard))
 
 
-def judge_of(problems: pl.DataFrame, gold: pl.DataFrame) -> Judge:
-    return Judge(problems_of(problems), gold_of(gold))
+def judge_of(problems: pl.DataFrame, gold: pl.DataFrame, graders: Mapping[str, Grader] = BUILT_IN) -> Judge:
+    return Judge(problems_of(problems), gold_of(gold), graders)
 
 
 @dataclass

@@ -26,6 +26,7 @@ from perseid.artifacts import Manifest, Store, present
 from perseid.engines import Server
 from perseid.errors import UserError
 from perseid.experiment import Experiment
+from perseid.graders.kinds import try_loading
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -67,6 +68,7 @@ def evolve(
         hold(experiment, store, take_over)
         store.sweep(experiment.name)
         check_endpoints(experiment, graph, store)
+        check_graders(experiment, graph, store)
         for position, unit in enumerate(wanted):
             signals.check()
             manifest = fresh(graph, unit, store) or restored(graph, unit, store)
@@ -98,6 +100,13 @@ def check_endpoints(experiment: Experiment, graph: Graph, store: Store) -> None:
             from models.engines.reach import check_reach
 
             check_reach(experiment.name, engine)
+
+
+def check_graders(experiment: Experiment, graph: Graph, store: Store) -> None:
+    """Load the user's own graders, if something missing will need them. Raises `UserError` where one cannot be."""
+    state = survey(graph, store)
+    if any("grader" in node.uses and missing(node, state) for node in graph.values()):
+        try_loading(experiment.graders, experiment.problems.kinds)
 
 
 def missing(node: Node, state: dict[str, Manifest | None]) -> bool:

@@ -2,6 +2,6 @@
 
 from perseid.graders.grader import Asked, Grader, Verdict
 from perseid.graders.judge import Judge
-from perseid.graders.kinds import BUILT_IN, equivalent
+from perseid.graders.kinds import BUILT_IN, equivalent, opened
 
-__all__ = ["BUILT_IN", "Asked", "Grader", "Judge", "Verdict", "equivalent"]
+__all__ = ["BUILT_IN", "Asked", "Grader", "Judge", "Verdict", "equivalent", "opened"]

@@ -15,7 +15,7 @@ from perseid.graders.own import Own, OwnGrader
 from perseid.mistakes import mistake, unknown
 
 if TYPE_CHECKING:
-    from perseid.graders.code import Runs
+    from perseid.sandbox import Sandbox
 
 COMPARING: Final[Mapping[str, Comparison | Mathematics]] = {
     **numbers.GRADERS,
@@ -59,21 +59,32 @@ Owns = Annotated[dict[str, Own], AfterValidator(_named)]  # of a section: grader
 
 
 @contextmanager
-def opened(own: Mapping[str, Own], kinds: Collection[str], sandbox: Runs) -> Iterator[Mapping[str, Grader]]:
-    """Graders by kind, those of the user's own started that are among `kinds`; closed with the block.
+def opened(own: Mapping[str, Own], kinds: Collection[str], sandbox: Sandbox) -> Iterator[Mapping[str, Grader]]:
+    """Graders by kind, those of the user's own that are among `kinds` started; closed with the block.
 
     Raises `UserError` for one that cannot be loaded.
     """
     from perseid.graders.code import Code
+    from perseid.sandbox import AsyncSandbox
 
     with ExitStack() as stack:
-        graders: dict[str, Grader] = {**BUILT_IN, IN_SANDBOX: Code(sandbox)}
+        graders: dict[str, Grader] = {**BUILT_IN, IN_SANDBOX: Code(AsyncSandbox(sandbox))}
         for name in sorted({*own} & {*kinds}):
             grader = OwnGrader(name, own[name])
             stack.callback(grader.close)
             grader.start()
             graders[name] = grader
         yield graders
+
+
+def try_loading(own: Mapping[str, Own], kinds: Collection[str]) -> None:
+    """Load the user's own graders that are among `kinds`, and let them go. Raises `UserError` where one cannot be."""
+    for name in sorted({*own} & {*kinds}):
+        grader = OwnGrader(name, own[name])
+        try:
+            grader.start()
+        finally:
+            grader.close()
 
 
 def equivalent(answer: str, gold: Any, kind: str = "math") -> Verdict:

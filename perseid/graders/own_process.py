@@ -39,7 +39,8 @@ def main() -> None:
     _say(loaded, answers, own)
     for line in requests:
         _bound(limit_s)
-        _say(loaded if grade is None else _graded(grade, path, *json.loads(line)), answers, own)
+        call, *asked = json.loads(line)
+        _say({"call": call, **(loaded if grade is None else _graded(grade, path, *asked))}, answers, own)
 
 
 def _say(said: dict[str, Any], answers: Any, own: int) -> None:

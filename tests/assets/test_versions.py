@@ -17,6 +17,7 @@ from perseid.checkpoints import TinyLlama
 from perseid.engines import Server, Transformers, Vllm
 from perseid.experiment import Experiment, Training
 from perseid.formats import TOOLS
+from perseid.graders import kinds
 from perseid.methods import flat, rstar_math
 from perseid.problems.settings import Problems
 from perseid.problems.sources.tools import Pool, Settings, families
@@ -64,6 +65,7 @@ STALE: dict[str, set[str]] = {
     "evaluation": {"evaluation", "first evaluation"},
     "evaluation.fresh_instances": {"evaluation"},
     "gate": set(),
+    "graders": set(),  # one that no problem needs
     "shards": {"trajectories"},
 }
 # The same of the arm that nobody verified, where there is one.
@@ -104,7 +106,13 @@ OTHER |= {
     "problems.train.1.demonstrated_compositions": ["double"],
 }
 OTHER |= {"problems.train.1.undemonstrated_compositions": ["square"]}
-OTHER |= {"models.policy.hidden_size": 136, "evaluation.confidence": 0.5, "gate.confidence": 0.5, "name": "y"}
+OTHER |= {
+    "graders": {"mine": {"python": "grade.py"}},
+    "models.policy.hidden_size": 136,
+    "evaluation.confidence": 0.5,
+    "gate.confidence": 0.5,
+    "name": "y",
+}
 
 
 def versions(file: dict[str, Any]) -> dict[str, set[str]]:
@@ -229,8 +237,8 @@ def raise_owner(name: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Non
     elif name == "kernel":
         monkeypatch.setattr(kernel, "VERSION", "next")
     elif name == "grader":
-        changed = replace(keys.BUILT_IN["number"], key="next")
-        monkeypatch.setattr(keys, "BUILT_IN", {**keys.BUILT_IN, "number": changed})
+        changed = replace(kinds.COMPARING["number"], key="next")
+        monkeypatch.setattr(kinds, "BUILT_IN", {**kinds.BUILT_IN, "number": changed})
     elif name == "sandbox":
         monkeypatch.setattr(sandbox, "VERSION", "next")
     elif name == "prelude":
@@ -271,6 +279,21 @@ def test_a_pretrained_base_rests_on_its_section_and_its_template_and_lora_on_wha
         "control",
         "ppm",
     }
+
+
+def test_a_grader_of_the_user_s_own_is_its_content_and_what_is_right(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Settings, "kinds", lambda self: frozenset({"mine"}))
+
+    def of(path: str, content: str, **settings: Any) -> dict[str, set[str]]:
+        (tmp_path / path).write_text(f"def grade(question, gold, answers):\n    return {content}\n")
+        return versions({**FILE, "graders": {"mine": {"python": str(tmp_path / path), **settings}}})
+
+    before = of("grade.py", "[1.0]")
+    assert changed(before, of("elsewhere.py", "[1.0]", timeout_s=99.0)) == set()
+    assert changed(before, of("grade.py", "[0.0]")) == USERS["grader"]
+    assert changed(before, of("grade.py", "[1.0]", right_from=0.5)) == USERS["grader"]
 
 
 def test_a_comment_among_the_families_changes_no_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

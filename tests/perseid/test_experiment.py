@@ -81,7 +81,7 @@ def test_overrides_of_the_command_line_win(tmp_path: Path) -> None:
 
 
 FAMILIES_THERE_ARE = "products, gcd, chain_sum, "
-SECTIONS = "name, description, seed, recipe, method, problems, models, engine, selection, training, evaluation"
+SECTIONS = "name, description, seed, recipe, method, problems, models, engine, selection, training, graders, evaluation"
 METHOD_KEYS = "kind, temperature, top_p, top_k, min_p, repetition_penalty, ppm, limit_tokens"
 NO_PPM_YET = "has no effect: round 1 trains the first PPM"
 MISTAKES = [
