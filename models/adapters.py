@@ -57,10 +57,10 @@ def begun_from(model: Any, adapter: Path) -> None:
     """Let the fresh adapters of `model` begin as those in a folder are: a PPM begins as its policy."""
     from peft import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 
+    own = get_peft_model_state_dict(model, save_embedding_layers=False)
     before = load_peft_weights(str(adapter), device="cpu")
-    own = {name for name in get_peft_model_state_dict(model) if HEAD not in name}
-    set_peft_model_state_dict(model, {name: tensor for name, tensor in before.items() if name in own})
-    assert own <= set(before), "the adapters are of another shape"
+    assert {name for name in own if HEAD not in name} == set(before), "the adapters are of another shape"
+    set_peft_model_state_dict(model, {**own, **before})
 
 
 def write(model: Any, told: Told, out: Path) -> None:

@@ -23,7 +23,7 @@ from models.attempt import Attempt
 from models.examples import Pair, Trained
 from models.pairwise import pairwise_loss
 from models.render import Renderer
-from models.sft import write_whole
+from models.sft import said_by, say, write_whole
 from models.training import WatchedSteps, arguments, fit, fitting, loss_curve, optimiser_steps, padding, warm_up
 from models.weights import Weights
 from perseid.checkpoints import Lora
@@ -55,7 +55,7 @@ def train_ppm(
     longest = [max(len(row["chosen_ids"]), len(row["rejected_ids"])) for row in encoded]
     left_out = fitting(longest, min(context, settings.max_tokens or context), attempt)
     rows = [row for position, row in enumerate(encoded) if position not in left_out]
-    own, pad = model.config.pad_token_id, _pad(tokenizer.pad_token_id, rows)
+    kept, pad = said_by(model), _pad(tokenizer.pad_token_id, rows)
     trainer = _PairTrainer(
         model=model,
         args=_arguments(settings, out, attempt, settings.epochs * optimiser_steps(len(rows), settings.batch)),
@@ -66,7 +66,7 @@ def train_ppm(
     )
     trainer.model.config.pad_token_id = pad
     curve = fit(trainer, attempt)
-    trainer.model.config.pad_token_id = own
+    say(trainer.model, kept)
     _write(trainer.model, weights, about, out)
     return Trained(curve, tuple(sorted(left_out)))
 

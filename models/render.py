@@ -106,10 +106,17 @@ class Renderer:
             return
         if any(step.endswith(END) for step in new) and not self.ends:
             raise UserError("models", "policy.from", "expected a tokenizer with a token that ends a text; it has none")
-        before = ANCHOR if self._anchor else ""
-        bodies = self._ids([before + step.removesuffix(END) for step in new], False)
+        bodies = self._apart([step.removesuffix(END) for step in new])
         for step, body in zip(new, bodies, strict=True):
-            self._steps[step] = body[len(self._anchor) :] + (self.ends[:1] if step.endswith(END) else ())
+            self._steps[step] = body + (self.ends[:1] if step.endswith(END) else ())
+
+    def _apart(self, texts: list[str]) -> list[Tokens]:
+        """Behind the anchor, where there is one and it stays a token of its own."""
+        if not self._anchor:
+            return self._ids(texts, False)
+        length = len(self._anchor)
+        behind, alone = self._ids([ANCHOR + text for text in texts], False), self._ids(texts, False)
+        return [b[length:] if b[:length] == self._anchor else a for b, a in zip(behind, alone, strict=True)]
 
     def _ids(self, texts: Sequence[str], special: bool) -> list[Tokens]:
         return [tuple(ids) for ids in self.tokenizer(list(texts), add_special_tokens=special)["input_ids"]]

@@ -26,6 +26,7 @@ from perseid.checkpoints import Lora
 from perseid.errors import UserError
 from perseid.training import SupervisedTraining
 
+SPECIAL: Final = ("bos_token_id", "eos_token_id", "pad_token_id")
 IGNORED: Final = -100  # a label that the loss does not look at
 
 
@@ -53,6 +54,7 @@ def train_policy(
         set_seed(attempt.seed % 2**32)
         model = adapters.adapted(model, lora, attempt.artifact)
     steps = settings.steps if not settings.epochs else settings.epochs * optimiser_steps(len(rows), settings.batch)
+    kept = said_by(model)
     trainer = _PolicyTrainer(
         model=model,
         args=_arguments(settings, steps, out, attempt),
@@ -60,6 +62,7 @@ def train_policy(
         processing_class=padding(weights.tokenizer()),
     )
     curve = fit(trainer, attempt)
+    say(trainer.model, kept)
     _write(trainer.model, weights, lora is not None, out)
     return Trained(curve, left_out)
 
@@ -75,6 +78,17 @@ def _write(model: Any, weights: Weights, adapter: bool, out: Path) -> None:
         adapters.write(model, weights.told, out)
         return
     write_whole(model, weights, out)
+
+
+def said_by(model: Any) -> dict[tuple[str, str], Any]:
+    """Which tokens a model says begin, end and fill a text; a `Trainer` puts its tokenizer's in their place."""
+    configs = {"config": model.config, "generation_config": getattr(model, "generation_config", None)}
+    return {(name, key): getattr(c, key, None) for name, c in configs.items() if c is not None for key in SPECIAL}
+
+
+def say(model: Any, kept: dict[tuple[str, str], Any]) -> None:
+    for (name, key), value in kept.items():
+        setattr(getattr(model, name), key, value)
 
 
 def write_whole(model: Any, weights: Weights, out: Path) -> None:

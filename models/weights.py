@@ -95,8 +95,19 @@ class Weights:
         """The base as a model of `auto`, a class of `transformers`, in `dtype`, without its adapter."""
         import torch
 
-        own = {} if "gguf_file" in self.loading else {"use_safetensors": True}
-        return auto.from_pretrained(self.base, dtype=getattr(torch, dtype), **self.loading, **own, **more)
+        held = {"dtype": getattr(torch, dtype), **more}
+        if "gguf_file" not in self.loading:
+            return auto.from_pretrained(self.base, use_safetensors=True, **self.loading, **held)
+        from transformers import AutoConfig
+
+        read = auto.from_pretrained(self.base, **self.loading, **held)
+        config = AutoConfig.from_pretrained(self.base, **self.loading, **more)
+        model = auto.from_config(
+            config, dtype=read.dtype
+        )  # what was read is marked as quantised, and could not be saved
+        model.load_state_dict(read.state_dict())
+        model.generation_config = read.generation_config
+        return model
 
     def context(self, config: Any) -> int:
         """Tokens of the longest text: what the model was made for, and no more than it is asked with."""

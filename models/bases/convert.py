@@ -9,6 +9,8 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from models.tokenizer import save_tokenizer
+from models.weights import Told, Weights
 from perseid.errors import UserError
 
 USAGE = "expected: python -m models.bases.convert GGUF OUT [float32|bfloat16|float16]"
@@ -19,8 +21,7 @@ def convert(gguf: Path, out: Path, dtype: str = "float32") -> Path:
 
     Raises `UserError` where there is no such file, `out` is there already, or `transformers` does not read it.
     """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     if not gguf.is_file():
         raise UserError(gguf, "GGUF", "expected a file, found none")
@@ -28,18 +29,14 @@ def convert(gguf: Path, out: Path, dtype: str = "float32") -> Path:
         raise UserError(out, "OUT", "exists already; expected a new folder")
     if importlib.util.find_spec("gguf") is None:
         raise UserError(gguf, "GGUF", "expected the package gguf to read it: pip install gguf")
-    where = {"gguf_file": gguf.name, "local_files_only": True, "trust_remote_code": False}
+    weights = Weights(gguf.parent, None, "", Told(str(gguf.parent), gguf=gguf.name))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **where)
-        read = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=getattr(torch, dtype), **where)
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(gguf.parent, **where), dtype=read.dtype)
+        model, tokenizer = weights.model(AutoModelForCausalLM, dtype), weights.tokenizer()
     except (ValueError, KeyError, OSError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(gguf, "GGUF", f"expected a causal language model that transformers reads: {reason}") from error
-    model.load_state_dict(read.state_dict())  # a model of its own: what was read is marked as quantised
-    model.generation_config = read.generation_config
     model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    save_tokenizer(tokenizer, out)
     return out
 
 

@@ -12,6 +12,7 @@ import torch
 
 from perseid.engine import Sampling
 
+FIRST: Final = 1024  # tokens that are nearly always enough for top_p
 AT_ONCE: Final = 2**22  # probabilities that are held in double precision together
 
 
@@ -74,17 +75,19 @@ def _penalised(logits: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
 def most_likely(probabilities: torch.Tensor, top_k: Sequence[int]) -> torch.Tensor:
     """Zero all but the `top_k` most likely tokens of each row, 0 for all; those as likely as the last stay too."""
     size = probabilities.shape[1]
-    counts = torch.tensor([min(k, size) if k > 0 else size for k in top_k], device=probabilities.device)
-    ordered = probabilities.sort(dim=-1, descending=True).values
-    least = ordered.gather(1, (counts - 1)[:, None])
+    counts = torch.tensor([min(k, size) for k in top_k], device=probabilities.device)
+    highest = probabilities.topk(int(counts.max()), dim=-1).values
+    least = highest.gather(1, (counts - 1).clamp(min=0)[:, None]) * (counts > 0)[:, None]
     return probabilities.masked_fill(probabilities < least, 0.0)
 
 
 def nucleus(probabilities: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     """Zero all but the smallest set of tokens whose share of the probability that is left reaches `top_p`."""
-    ordered, index = probabilities.sort(dim=-1, descending=True)
-    whole = ordered.sum(-1)
-    ordered[ordered.cumsum(-1) - ordered >= (top_p * whole)[:, None]] = 0.0
+    wanted = (top_p * probabilities.sum(-1))[:, None]
+    ordered, index = probabilities.topk(min(FIRST, probabilities.shape[1]), dim=-1)
+    if bool((ordered.sum(-1, keepdim=True) < wanted).any()):  # a flat row: all of it is sorted, which takes long
+        ordered, index = probabilities.sort(dim=-1, descending=True)
+    ordered[ordered.cumsum(-1) - ordered >= wanted] = 0.0
     return torch.zeros_like(probabilities).scatter_(-1, index, ordered)
 
 

@@ -109,7 +109,7 @@ torch.set_num_threads({torch.get_num_threads()})
 here, start = Path({str(tmp_path)!r}), Path({str(untrained)!r})
 examples = pickle.loads((here / "examples.pickle").read_bytes())
 attempt = replace(ATTEMPT, state=here / "state", every_s=0.0, progress=lambda done, total: print(done, flush=True))
-curve, _ = train_policy(examples, start, POLICY, here / "out", attempt)
+curve, _ = train_policy(examples, start, POLICY, None, here / "out", attempt)
 (here / "curve.json").write_text(json.dumps(curve.rows()))
 """
     begun = [first_step_of(program, killed_at) for killed_at in (12, 27, 48, None)]

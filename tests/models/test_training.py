@@ -62,7 +62,7 @@ def test_a_policy_trained_for_a_step_or_two_is_another(
 
 @pytest.mark.slow
 def test_without_pairs_the_ppm_is_marked_untrained_and_nobody_is_scored_by_it(policy: Path, tmp_path: Path) -> None:
-    assert train_ppm(pairs(range(0)), policy, PpmTraining(), None, tmp_path, PPM).is_empty()
+    assert train_ppm(pairs(range(0)), policy, PpmTraining(), None, tmp_path, PPM).curve.is_empty()
     assert json.loads((tmp_path / "config.json").read_text())["ppm_untrained"] is True
     with pytest.raises(UserError, match="ppm: expected a PPM that was trained; there were no pairs for this one"):
         PpmScorer(tmp_path, Transformers())
@@ -108,7 +108,7 @@ def test_a_training_that_moves_nothing_is_an_error_that_says_what_stood_still(
 ) -> None:
     with pytest.raises(UserError, match=r"found 1e-30: after 3 steps those of model are as they were"):
         train_policy(
-            examples, untrained, PolicyTraining(steps=3, batch=4, learning_rate=1e-30), tmp_path / "p", ATTEMPT
+            examples, untrained, PolicyTraining(steps=3, batch=4, learning_rate=1e-30), None, tmp_path / "p", ATTEMPT
         )
     with pytest.raises(UserError, match=r"found 1e-30: after 1 steps those of model, score are as they were"):
         train_ppm(pairs(range(10, 14)), policy, PpmTraining(learning_rate=1e-30), None, tmp_path / "q", PPM)

@@ -1,14 +1,13 @@
 """The embedded engine, with real weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from models.engines.drawing import nucleus, uniform
 from models.engines.transformers import TransformersEngine
-from perseid.engine import Completion, Generate, Prompt, Sampling
+from perseid.engine import END, Completion, Generate, Prompt, Sampling
 from perseid.experiment import Transformers
 from perseid.formats import TOOLS
 from perseid.formats.tools import END_OF_ANSWER, END_OF_STEP
@@ -83,13 +82,27 @@ def test_a_prompt_that_fills_the_context_is_refused(engine: TransformersEngine) 
     assert [before, after] == engine.generate_now(asked)
 
 
-def test_hashed_uniform_numbers_are_uniform_and_differ_by_position() -> None:
-    drawn = uniform(range(20_000), 3)
-    assert abs(drawn.mean() - 0.5) < 0.01
-    assert 0.0 <= drawn.min() < drawn.max() < 1.0
-    assert (drawn != uniform(range(20_000), 4)).all()
+def greedy(prompt: str, stop: tuple[str, ...], tokens: int = 24) -> Generate:
+    return Generate(Prompt.of(prompt), 0, Sampling(temperature=0.0, max_tokens=tokens, stop=stop))
 
 
-def test_the_nucleus_is_the_smallest_set_that_reaches_top_p() -> None:
-    kept = nucleus(torch.tensor([[0.5, 0.1, 0.3, 0.1]]), torch.tensor([0.7]))
-    assert kept.tolist() == [[0.5, 0.0, pytest.approx(0.3), 0.0]]
+def test_a_stop_string_of_any_length_ends_the_text_before_it(engine: TransformersEngine) -> None:
+    """Wherever it begins and ends within a token: every piece of a text is found, where it stands first."""
+    whole = engine.generate_now([greedy(prompts()[0], ())])[0].text
+    assert len(whole) > 12
+    pieces = {whole[start : start + length] for start in range(1, len(whole) - 8, 3) for length in (1, 2, 3, 7)}
+    found = engine.generate_now([greedy(prompts()[0], (piece,)) for piece in sorted(pieces)])
+    assert [(c.text, c.stop) for c in found] == [(whole[: whole.index(p)], p) for p in sorted(pieces)]
+
+
+def test_the_end_of_sequence_ends_a_text_where_it_is_asked_to(engine: TransformersEngine) -> None:
+    """What the tokenizer ends a text with is `END_OF_ANSWER` here; asked for by its name it is told by its name."""
+    hot = Sampling(temperature=5.0, max_tokens=100)
+    asked = [Generate(Prompt.of(prompts()[0]), seed, hot) for seed in range(40)]
+    there = [i for i, c in enumerate(engine.generate_now(asked)) if END_OF_ANSWER in c.text]
+    assert there
+    for stop in (END, END_OF_ANSWER):
+        ended = engine.generate_now([replace(r, sampling=replace(hot, stop=(stop,))) for r in asked])
+        assert [i for i, c in enumerate(ended) if c.stop] == there
+        assert {c.stop for c in ended} == {"", stop}
+        assert not any(END_OF_ANSWER in c.text for c in ended)

@@ -156,7 +156,7 @@ class TestVllm:
 
     def test_prefixes_are_cached(self, engine: VllmEngine) -> None:
         assert engine._llm.vllm_config.cache_config.enable_prefix_caching
-        ids = engine._tokenizer("8" * 100, add_special_tokens=False)["input_ids"]
+        ids = engine._renderer.encode(Prompt.of("8" * 100))
 
         async def cached() -> int:
             from vllm.inputs.engine import tokens_input
