@@ -56,6 +56,7 @@ def train_ppm(
     left_out = fitting(longest, min(context, settings.max_tokens or context), attempt)
     rows = [row for position, row in enumerate(encoded) if position not in left_out]
     kept, pad = said_by(model), _pad(tokenizer.pad_token_id, rows)
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)  # trainers put it into the model's config
     trainer = _PairTrainer(
         model=model,
         args=_arguments(settings, out, attempt, settings.epochs * optimiser_steps(len(rows), settings.batch)),
@@ -64,7 +65,6 @@ def train_ppm(
         # TRL's collator carries one number a pair, `margin`: here it is the pair's weight.
         data_collator=DataCollatorForPreference(pad_token_id=pad),
     )
-    trainer.model.config.pad_token_id = pad
     curve = fit(trainer, attempt)
     say(trainer.model, kept)
     _write(trainer.model, weights, about, out)
@@ -125,6 +125,7 @@ class _PairTrainer(WatchedSteps, RewardTrainer):  # type: ignore[misc]
     """TRL's trainer with our loss, which knows the pair's weight."""
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # type: ignore[no-untyped-def]
+        assert model.config.pad_token_id == self.data_collator.pad_token_id, "a score would be read beside its text"
         weight = inputs.pop("margin")
         outputs = model(**inputs, use_cache=False)
         chosen, rejected = torch.chunk(outputs.logits.squeeze(-1).float(), chunks=2)

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 BASE = Attempt(0, "x/round_00/policy", "models.policy")
 ATTEMPT = Attempt(0, "x/round_01/policy", "training.policy")
-SETTINGS = SupervisedTraining(steps=24, batch=8, learning_rate=1e-2)
+SETTINGS = SupervisedTraining(steps=48, batch=8, learning_rate=1e-2)
 LORA = Lora(rank=4, alpha=8)
 ONE_THREAD = Transformers(threads=1)
 GREEDY = Sampling(temperature=0.0, max_tokens=24, stop=(END,))
