@@ -14,7 +14,6 @@ from pathlib import Path
 
 from perseid.errors import UserError
 from perseid.problems.problem import Demonstration, Item
-from perseid.problems.rows import Settings as RowSettings
 from perseid.problems.settings import Problems
 from perseid.problems.source import Asked, Brings, Draws, Pool, Promises, Reads, Redraws, Settings, Source
 from perseid.problems.splits import Split, hash64, normal
@@ -67,11 +66,11 @@ def first(problems: Problems, seed: int, root: Path) -> First:
     that stops at them, and where nothing would be held out, or nothing left.
     """
     brought = [source.brought() for source in opened(problems, seed, root) if isinstance(source, Brings)]
-    train = streams(problems.train, "problems.train", seed, root)
+    train = streams(problems.train, seed, root)
     if isinstance(problems.held_out, Split):
         found = _split(problems.held_out, train)
     else:
-        found = _apart(streams(problems.held_out or (), "problems.held_out", seed, root), train)
+        found = _apart(streams(problems.held_out or (), seed, root), train)
     return First(
         [*(item for one in brought for item in one.held_out), *found.held_out],
         [item for one in brought for item in one.shown],
@@ -91,17 +90,16 @@ def drawn(problems: Problems, seed: int, root: Path, round: int, before: Before)
     if isinstance(sources[0], Draws):
         return sources[0].draw(round, problems.pool, before.asked)
     assert isinstance(problems.pool, Pool)
-    return _least_searched(problems.pool, streams(problems.train, "problems.train", seed, root), seed, round, before)
+    return _least_searched(problems.pool, streams(problems.train, seed, root), seed, round, before)
 
 
-def streams(sources: Sequence[Settings], key: str, seed: int, root: Path) -> list[Stream]:
+def streams(sources: Sequence[Settings], seed: int, root: Path) -> list[Stream]:
     """Those of `sources` that are read row by row."""
     found = []
-    for position, settings in enumerate(sources, 1):
+    for settings in sources:
         source = settings.opened(seed, root)
         if isinstance(source, Reads):
-            assert isinstance(settings, RowSettings)
-            found.append(Stream(f"{key}.{position}", settings, source))
+            found.append(Stream(settings.stops_at_bad_rows, source))
     return found
 
 

@@ -42,7 +42,7 @@ Column = Annotated[str, Field(min_length=1, max_length=1000)]
 Columns = Annotated[tuple[Column, ...], Strict(False), Field(max_length=100)]
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
@@ -58,7 +58,7 @@ def _path(path: str) -> str:
     return path
 
 
-def _name(name: str) -> str:
+def checked_name(name: str) -> str:
     if name and not NAME.fullmatch(name):
         raise mistake("", "expected letters, digits, _, - and ., at most 64")
     return name
@@ -73,7 +73,7 @@ def _kind(kind: str) -> str:
 Paths = Annotated[
     tuple[Annotated[str, AfterValidator(_path)], ...],
     Strict(False),
-    BeforeValidator(_listed),
+    BeforeValidator(listed),
     Field(min_length=1, max_length=10_000),
 ]
 
@@ -100,7 +100,7 @@ class Mapped(Section):
 class Settings(source.Settings):
     """Of every source that is a table of rows."""
 
-    name: Annotated[str, AfterValidator(_name)] = ""  # what its problems are called by; "": as the source is
+    name: Annotated[str, AfterValidator(checked_name)] = ""  # what its problems are called by; "": as the source is
     kind: Annotated[str, AfterValidator(_kind)]  # of the answers: the name of a grader
     columns: Mapped = Mapped()
     template: Annotated[str, Field(max_length=100_000)] = (
@@ -132,6 +132,10 @@ class Settings(source.Settings):
     @property
     def called(self) -> str:
         return self.name or self.source
+
+    @property
+    def stops_at_bad_rows(self) -> bool:
+        return self.on_bad_row == "stop"
 
     def facets_told(self) -> frozenset[str]:
         return frozenset(self.columns.facets)
@@ -292,12 +296,17 @@ def _gold(settings: Settings, row: Mapping[str, Any]) -> JsonValue:
 
 def _id(settings: Settings, row: Mapping[str, Any], question: str) -> str:
     if settings.columns.id is None:
-        return hashlib.sha256(question.encode()).hexdigest()[:16]
+        return digest_of(question)
     told = _told(row, settings.columns.id)
     value_at(row, settings.columns.id)
     if not told or len(told) > MAX_ID or not told.isprintable():
         raise _Bad(f"expected an id of 1 to {MAX_ID} printable characters in column {settings.columns.id}")
     return told
+
+
+def digest_of(text: str) -> str:
+    """16 hex digits that name a question without an id."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def value_at(row: Mapping[str, Any], column: str) -> Any:

@@ -48,6 +48,11 @@ class Settings(Section):
         """
         raise NotImplementedError
 
+    @property
+    def stops_at_bad_rows(self) -> bool:
+        """Else they are left out, and counted."""
+        return False
+
     def facets_told(self) -> frozenset[str]:
         """Names of facets that its problems have; those that it cannot tell beforehand are left out."""
         return frozenset()
@@ -109,7 +114,8 @@ class Brought:
 class Read(NamedTuple):
     """What came of a row: an item, or what is wrong with it. Rows come in one order, whoever asks.
 
-    file, line: where it stands. told: the text in the column that was asked for.
+    file, line: where it stands. told: the text in the column that was asked for. answer: what golds of one question are
+    compared by, "" for the gold itself.
     """
 
     file: str
@@ -117,6 +123,7 @@ class Read(NamedTuple):
     item: Item | None
     told: str = ""
     fault: str = ""
+    answer: str = ""
 
 
 @runtime_checkable

@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from perseid.errors import UserError
-from perseid.problems.rows import Settings
 from perseid.problems.source import Read, Reads
 from perseid.problems.splits import hash64, normal
 
@@ -33,10 +32,9 @@ Hashes = npt.NDArray[np.uint64]
 
 
 class Stream(NamedTuple):
-    """A source of rows with its key in the file."""
+    """A source of rows, and whether a bad one stops what is made of it."""
 
-    key: str
-    settings: Settings
+    stops: bool
     source: Reads
 
 
@@ -107,7 +105,7 @@ def rows_of(streams: Sequence[Stream], told: str = "") -> Iterator[tuple[int, St
 
 
 def _stop(streams: Sequence[Stream], skipped: Sequence[Skipped]) -> None:
-    strict = {stream.source.name for stream in streams if stream.settings.on_bad_row == "stop"}
+    strict = {stream.source.name for stream in streams if stream.stops}
     bad = [one for one in skipped if one.source in strict and one.reason != AGAIN]
     if not bad:
         return
@@ -129,7 +127,7 @@ class _Known:
     def add(self, number: int, read: Read, wanted: int) -> None:
         assert read.item is not None
         question, problem = normal(read.item), read.item.problem
-        gold = json.dumps(read.item.gold.answer, sort_keys=True)
+        gold = read.answer or json.dumps(read.item.gold.answer, sort_keys=True)
         values = (number, hash64(question), hash64(f"{gold}\0{question}"), hash64(problem.problem_id), wanted)
         for column, value in zip(self.columns, values, strict=True):
             column.append(value)
