@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import AfterValidator
 
-from perseid.graders import boolean, choice, mathematics, numbers, text
+from perseid.graders import boolean, choice, gym, mathematics, numbers, text
 from perseid.graders.grader import Comparison, Grader, Verdict
 from perseid.graders.mathematics import Mathematics
 from perseid.graders.own import Own, OwnGrader
@@ -24,7 +24,8 @@ COMPARING: Final[Mapping[str, Comparison | Mathematics]] = {
     **choice.GRADERS,
     **boolean.GRADERS,
 }
-BUILT_IN: Final[Mapping[str, Grader]] = COMPARING  # those that need nothing beside the answer and the gold
+# Those that need nothing beside the answer and the gold.
+BUILT_IN: Final[Mapping[str, Grader]] = {**COMPARING, **gym.GRADERS}
 IN_SANDBOX: Final = "code"
 
 
