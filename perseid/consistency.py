@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 def contradiction(e: "Experiment") -> tuple[str, str] | None:
     """The first key that cannot stand beside the others, and what was expected; None if they agree."""
     return (
-        _guide_before_there_is_one(e)
+        _kind_that_nobody_grades(e)
+        or _guide_before_there_is_one(e)
         or _bootstrap_in_a_round(e)
         or _step_longer_than_the_context(e)
         or e.problems.contradiction(_pools(e), e.evaluation.fresh_instances)
         or agreement.contradiction(e)
-        or _kind_that_nobody_grades(e)
         or _rounds_that_ask_nothing(e)
     )
 

@@ -24,13 +24,14 @@ problems:
     - source: jsonl
       path: [tests/fuzz/s*.jsonl]
       name: again
-      kind: math
+      kind: near
       columns: {facets: [level]}
       template: "{{ question }} Think of level {{ level }}."
       on_bad_row: drop
   held_out: {problems: 10, by: level, seed: 3}
   pool: {problems: 5, again: true}
 models: {policy: {base: pretrained, from: a/b}}
+graders: {near: {python: tests/fuzz/near.py, timeout_s: 5, right_from: 0.5}}
 rounds: [{}, {pool: {problems: 7}}]
 """
 TEXTS = [(ROOT / "experiments" / f"{name}.yaml").read_text() for name in ("smoke", "quickstart")] + [OWN]

@@ -1,11 +1,13 @@
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
 from perseid.errors import UserError
-from perseid.graders import BUILT_IN, Judge, equivalent
+from perseid.graders import BUILT_IN, Asked, Judge, Verdict, equivalent
 from perseid.graders.numbers import MAX_LENGTH, number
 from perseid.problems import Gold, Problem
 
@@ -146,6 +148,40 @@ def test_grading_is_by_problem_and_in_order() -> None:
     assert asyncio.run(several.grade("s", ["x", "3"])) == [None, None]
     assert asyncio.run(several.grade("t", ["1.0", "", "2"])) == [True, False, False]
     assert asyncio.run(several.grade("r", [])) == []
+
+
+def test_a_kind_that_often_cannot_be_told_is_warned_of_at_each_tenfold(caplog: pytest.LogCaptureFixture) -> None:
+    problems = [Problem("p", "s", "number", "?"), Problem("q", "s", "text", "?")]
+    several = Judge(problems, [Gold("p", "none"), Gold("q", "x")])
+    asyncio.run(several.grade("q", ["x"] * 1000))
+    for answers in (4, 1, 44, 1, 1):
+        asyncio.run(several.grade("p", ["1"] * answers))
+    told = "it cannot be told whether they are right: they are no reward and train nobody"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"of 5 of 5 answers (100%) of the kind number {told}",
+        f"of 50 of 50 answers (100%) of the kind number {told}",
+    ]
+    assert (several.asked, several.untold) == ({"number": 51, "text": 1000}, {"number": 51})
+
+
+def test_one_in_twenty_that_cannot_be_told_is_not_warned_of(caplog: pytest.LogCaptureFixture, asked: Any) -> None:
+    class Unsure:
+        key = "unsure"
+
+        async def grade(self, asked: Sequence[Asked]) -> list[Verdict]:
+            return [None if each.answer == "?" else True for each in asked]
+
+    judge = Judge([Problem("p", "s", "odd", "?")], [Gold("p", "")], {"odd": Unsure()})
+    asyncio.run(judge.grade("p", ["x"] * 95))
+    asyncio.run(judge.grade("p", ["?"] * 5))
+    assert caplog.records == []
+    asyncio.run(judge.grade("p", ["?"] * 45))
+    assert [record.getMessage()[:37] for record in caplog.records] == ["of 50 of 145 answers (34%) of the kin"]
+
+
+def test_a_problem_of_a_kind_without_a_grader_is_refused() -> None:
+    with pytest.raises(UserError, match=r"problems: kind: expected one of number, .*, found odd"):
+        Judge([Problem("p", "s", "odd", "?")], [Gold("p", "1")])
 
 
 def test_a_problem_without_gold_is_named() -> None:
