@@ -30,11 +30,11 @@ class Point:
 
 
 def accuracy(policy: Sequence[Point], control: Sequence[Point]) -> bytes:
-    """Greedy pass@1 by round, with intervals; the arm without search as a dashed line."""
+    """Greedy pass@1 by round, with intervals; the control as a dashed line."""
     figure, axes = _canvas("Greedy pass@1 on the held-out problems", "round", "problems solved, %")
     for points, name, colour, line in (
         (policy, "evolution", BLUE, "-"),
-        (control, "demonstrations only", ORANGE, "--"),
+        (control, "control", ORANGE, "--"),
     ):
         if points:
             rounds, values = [p.round for p in points], [100 * p.value for p in points]

@@ -23,7 +23,7 @@ from perseid.methods import DEFAULT, FILES, MethodSettings
 from perseid.mistakes import described, mistake
 from perseid.naming import named
 from perseid.problems.settings import Problems
-from perseid.recipes import known
+from perseid.recipes import known, method_named_by
 from perseid.recipes.control import Control
 from perseid.rounds import Round, merged, overlay
 from perseid.section import OPERATIONAL, Section
@@ -67,6 +67,14 @@ class Experiment(Section):
         """What paths in the file start from: the folder in which `experiments/` lies, else the working directory."""
         above = self._file.absolute().parents if self._file else ()
         return next((folder.parent for folder in above if folder.name == "experiments"), Path.cwd())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _method_of_the_recipe(cls, value: Any) -> Any:
+        """A recipe may bring the kind of method that it is usually run with."""
+        own = method_named_by(value.get("recipe")) if isinstance(value, dict) else ""
+        method = value.get("method", {}) if own else None
+        return {**value, "method": {"kind": own, **method}} if isinstance(method, dict) else value
 
     @model_validator(mode="after")
     def _rounds_are_valid(self) -> "Experiment":

@@ -7,7 +7,20 @@ from typing import cast
 from perseid.mistakes import mistake, unknown
 from perseid.recipes.stage import Recipe, Refs, Stage, base, before, earlier, here, of_round, once, so_far
 
-__all__ = ["Recipe", "Refs", "Stage", "base", "before", "earlier", "here", "known", "of_round", "once", "recipe_named"]
+__all__ = [
+    "Recipe",
+    "Refs",
+    "Stage",
+    "base",
+    "before",
+    "earlier",
+    "here",
+    "known",
+    "method_named_by",
+    "of_round",
+    "once",
+    "recipe_named",
+]
 __all__ += ["recipes", "so_far"]
 
 
@@ -22,6 +35,11 @@ def known(name: str) -> str:
     if name not in recipes():
         raise mistake("", unknown(name, recipes()))
     return name
+
+
+def method_named_by(name: object) -> str:
+    """The kind of method that a recipe has where the file says none; "" where it leaves that to the default."""
+    return str(getattr(recipe_named(name), "METHOD", "")) if isinstance(name, str) and name in recipes() else ""
 
 
 def recipe_named(name: str) -> Recipe:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from perseid.experiment import Experiment
 
 SAMPLES: Final = "samples"
+METHOD: Final = "flat"  # where the file says none
 
 
 def stages(e: Experiment, round: Round) -> Sequence[Stage]:

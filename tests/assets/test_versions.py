@@ -35,6 +35,7 @@ FILE: dict[str, Any] = {
     "rounds": [{}, {"method": {"ppm": True}}],
 }
 REJECTION = {**FILE, "recipe": "rejection", "control": {"kind": "unverified"}, "rounds": [{}, {}]}
+REJECTION["method"] = {"kind": "rstar_math"}  # so that both have the same keys
 EITHER = pytest.mark.parametrize("file", [FILE, REJECTION], ids=["rstar_math", "rejection"])
 TRAINED = {"bootstrap", "policy", "control", "ppm"}
 GENERATED = {"trajectories", "evaluation", "first evaluation"}

@@ -34,7 +34,9 @@ models: {policy: {base: pretrained, from: a/b}}
 graders: {near: {python: tests/fuzz/near.py, timeout_s: 5, right_from: 0.5}}
 rounds: [{}, {pool: {problems: 7}}]
 """
-TEXTS = [(ROOT / "experiments" / f"{name}.yaml").read_text() for name in ("smoke", "quickstart")] + [OWN]
+TEXTS = [(ROOT / "experiments" / f"{name}.yaml").read_text() for name in ("smoke", "quickstart", "smoke_rejection")] + [
+    OWN
+]
 SLOWEST_S = 2.0  # of this process's own time, so that a busy machine changes nothing
 FEW = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck), derandomize=True)
 MANY = settings(deadline=None, max_examples=1000, suppress_health_check=list(HealthCheck))

@@ -94,7 +94,7 @@ def test_a_broken_file_is_shown_with_the_reason_and_the_others_load(tmp_path: Pa
         "b.yaml": "name: expected a name of its own, found that of a.yaml, smoke",
         "draft.yaml": "line 2: expected YAML: expected the node content, but found '<stream end>'",
         "folder.yaml": "expected an experiment file, found a folder",
-        "old.yaml": "search.rolouts: there is no such key (did you mean rollouts?)",
+        "old.yaml": "method.rolouts: there is no such key (did you mean rollouts?)",
     }
     places = Places.of(tmp_path / "root")
     defs = definitions(found.experiments, resources(places), places, found.broken)

@@ -30,6 +30,15 @@ def test_pairs_and_a_ppm_are_read_by_one_recipe_and_not_by_the_other() -> None:
     assert list(without_effect(experiment(recipe="rejection"))) == []
 
 
+def test_a_recipe_brings_the_kind_of_its_method_and_the_file_may_say_another() -> None:
+    assert experiment(recipe="rejection").method.kind == "flat"
+    three = experiment(method={"kind": "flat", "samples": 3})
+    assert experiment(recipe="rejection", method={"samples": 3}).method == three.method
+    assert experiment(recipe="rejection", method="rstar_math").method.kind == "rstar_math"
+    assert experiment(recipe="rejection", method={"kind": "rstar_math"}).method.kind == "rstar_math"
+    assert experiment().method.kind == "rstar_math"
+
+
 def test_no_bootstrap_trains_a_base_that_there_is_already() -> None:
     said = {"training": {"bootstrap": {"steps": 7}}, "models": PRETRAINED}
     assert ("training.bootstrap", "has no effect in the recipe rstar_math") in list(without_effect(experiment(**said)))
