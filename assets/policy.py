@@ -77,7 +77,7 @@ def record(work: Work, rows: pl.DataFrame, trained: Trained) -> Made:
 
 
 def demonstrated(work: Work) -> pl.DataFrame:
-    """The teacher's texts as examples, each once an epoch."""
+    """The demonstrations as examples, each once an epoch."""
     shown = work.read("problems", "demonstrations")
     rows = shown.select(
         "example_id",

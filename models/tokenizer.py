@@ -1,8 +1,8 @@
 """The small policy's tokenizer: byte-level BPE whose merges may span words, so that a step is a few tokens.
 
-The teacher's turns of phrase are cut around the names of tools, so that a tool is the same token wherever it stands.
+Turns of phrase are cut around the names of what programs call, so that a name is the same token wherever it stands.
 Digits stay single tokens, so that no number is a word of its own; the delimiters of the prompt are special tokens, so
-that the tokens of a prefix never depend on what follows it. Trained on the teacher's texts alone (round 0).
+that the tokens of a prefix never depend on what follows it. Trained on the demonstrations alone (round 0).
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
 """The shape of the repository, held by tests: who imports whom, what is installed, what the README prints."""
 
+import math
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from perseid.experiment import Experiment
+from perseid.problems.sources.tools.families import FAMILIES
 from perseid.recipes import recipe_named, recipes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +49,18 @@ def test_no_stage_is_known_by_its_name_outside_of_recipes() -> None:
     paths = [p for top in (*NAMES, "benchmarks") for p in (ROOT / top).rglob("*") if p.suffix in (".py", ".sql")]
     found = [(str(p.relative_to(ROOT)), line) for p in paths for line in p.read_text().splitlines()]
     assert [line for line in found if re.search(looks, line[1]) and not is_example(*line)] == []
+
+
+def test_general_code_knows_no_word_of_the_toy() -> None:
+    """What is known of a problem is a facet, whatever it is called: nothing outside of its folder may look for one."""
+    own = {"family", "families", "composition", "compositions", "composed", "wording", "wordings", "drill", "drills"}
+    own |= {"explorations", "toolbox", "undemonstrated", "new_wording", "new_composition"}
+    own |= {family for family in FAMILIES if not hasattr(math, family)}
+    looks = re.compile(rf"\b({'|'.join(sorted(own))})\b", re.IGNORECASE)
+    paths = [p for top in NAMES for p in (ROOT / top).rglob("*") if p.suffix in (".py", ".sql")]
+    general = [p for p in paths if "tools" not in p.relative_to(ROOT).parts and "sandbox" not in p.parts]
+    found = [(str(p.relative_to(ROOT)), line) for p in general for line in p.read_text().splitlines()]
+    assert [line for line in found if looks.search(line[1])] == []
 
 
 def is_example(path: str, line: str) -> bool:

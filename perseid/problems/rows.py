@@ -29,9 +29,9 @@ from perseid.errors import UserError, printable
 from perseid.mistakes import mistake
 from perseid.problems import files, source
 from perseid.problems.facets import ALL
+from perseid.problems.phrasing import PhrasingError, columns_of, rendered
 from perseid.problems.problem import Gold, Item, Problem
 from perseid.problems.source import Found, Read
-from perseid.problems.wording import WordingError, columns_of, rendered
 from perseid.section import OPERATIONAL, Section
 
 NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
@@ -122,7 +122,7 @@ class Settings(source.Settings):
                 raise mistake("columns.question", "has no effect beside a template, which names its columns itself")
             try:
                 columns_of(self.template)
-            except WordingError as error:
+            except PhrasingError as error:
                 raise mistake("template", printable(str(error))) from None
         if isinstance(self.columns.gold, dict) and (self.gold_after or self.gold_before):
             key = "gold_after" if self.gold_after else "gold_before"
@@ -258,7 +258,7 @@ def _question(settings: Settings, row: Mapping[str, Any]) -> str:
     if settings.template:
         try:
             question = rendered(settings.template, row)
-        except WordingError as error:
+        except PhrasingError as error:
             raise _Bad(printable(str(error))) from None
     else:
         column = settings.columns.question

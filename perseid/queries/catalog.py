@@ -1,6 +1,6 @@
 """Named queries: `.sql` files whose header says what they answer and what may be asked of them.
 
-    -- Solved share of the searched problems by round and family.
+    -- Average Q of the visited nodes by round and depth.
     -- experiment = null: of this experiment only
     -- reads all versions
 

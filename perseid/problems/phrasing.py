@@ -14,32 +14,32 @@ MAX_CHARACTERS: Final = 1_000_000  # of a question
 ENVIRONMENT: Final = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
 
 
-class WordingError(ValueError):
+class PhrasingError(ValueError):
     """A question that cannot be put; its text says why."""
 
 
 @lru_cache(maxsize=64)
 def columns_of(template: str) -> frozenset[str]:
-    """The columns that a template names. Raises `WordingError` for one that is no template."""
+    """The columns that a template names. Raises `PhrasingError` for one that is no template."""
     try:
         return frozenset(meta.find_undeclared_variables(ENVIRONMENT.parse(template)))
     except (TemplateError, RecursionError) as error:
-        raise WordingError(f"expected a Jinja template: {error or type(error).__name__}") from None
+        raise PhrasingError(f"expected a Jinja template: {error or type(error).__name__}") from None
 
 
 def rendered(template: str, row: Mapping[str, Any]) -> str:
-    """The question of a row. Raises `WordingError`."""
+    """The question of a row. Raises `PhrasingError`."""
     text, parts = 0, []
     try:
         for part in _compiled(template).generate(row):
             parts.append(part)
             text += len(part)
             if text > MAX_CHARACTERS:
-                raise WordingError(f"the template makes more than {MAX_CHARACTERS:,} characters of it")
-    except WordingError:
+                raise PhrasingError(f"the template makes more than {MAX_CHARACTERS:,} characters of it")
+    except PhrasingError:
         raise
     except Exception as error:  # of the template's own expressions: whatever the row makes of them
-        raise WordingError(f"the template fails: {error or type(error).__name__}") from None
+        raise PhrasingError(f"the template fails: {error or type(error).__name__}") from None
     return "".join(parts)
 
 
