@@ -6,8 +6,8 @@
 | decimal | an integer or a decimal |
 | fraction | an integer or a fraction in lowest terms |
 
-Numbers are ASCII digits, without exponents, groups or units, and never floats: lenient graders (relative tolerance, per
-cent, both argument orders) label wrong programs as verified.
+Numbers are ASCII digits without exponents or units, in groups (`1,250`) only beside a gold in groups, never floats:
+lenient graders (relative tolerance, per cent, both argument orders) label wrong programs as verified.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Final
 from perseid.graders.grader import Comparison, Verdict, of_texts
 
 NUMBER: Final = re.compile(r"[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+/[0-9]+)")
+GROUPED: Final = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?")
 MAX_LENGTH: Final = 4096  # characters of a number; below what Python reads as one integer
 
 
@@ -38,6 +39,8 @@ def in_form(form: Callable[[str], bool]) -> Callable[[str, str], Verdict]:
     """The comparison of numbers that are written in this form."""
 
     def compare(answer: str, gold: str) -> Verdict:
+        if GROUPED.fullmatch(gold):
+            gold, answer = gold.replace(",", ""), answer.replace(",", "") if GROUPED.fullmatch(answer) else answer
         value = number(gold)
         if value is None or not form(gold):
             return None
@@ -60,7 +63,7 @@ def lowest_terms(text: str) -> bool:
 
 
 GRADERS: Final = {
-    "number": Comparison("number 2", of_texts(in_form(any_form))),
-    "decimal": Comparison("decimal 2", of_texts(in_form(no_fraction))),
-    "fraction": Comparison("fraction 2", of_texts(in_form(lowest_terms))),
+    "number": Comparison("number 3", of_texts(in_form(any_form))),
+    "decimal": Comparison("decimal 3", of_texts(in_form(no_fraction))),
+    "fraction": Comparison("fraction 3", of_texts(in_form(lowest_terms))),
 }
