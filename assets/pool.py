@@ -2,7 +2,16 @@
 
 import polars as pl
 
-from assets.problems import KNOWN, every, facets_of, frames_of, problems_of, refuse_changed, refuse_overlaps
+from assets.problems import (
+    KNOWN,
+    every,
+    facets_of,
+    frames_of,
+    golds_without_use,
+    problems_of,
+    refuse_changed,
+    refuse_overlaps,
+)
 from assets.work import Made, Work
 from perseid.problems import Problem
 from perseid.problems.facets import sizes
@@ -14,7 +23,8 @@ VERSION = 2  # a problem is a question and the kind of its answer; what else is 
 
 def make(work: Work) -> Made:
     e, known = work.settings, {name: every(work, name) for name in KNOWN}
-    tables = frames_of({"pool": drawn(e.problems, e.seed, work.root, work.round, before(work, known))}, work.round)
+    items = drawn(e.problems, e.seed, work.root, work.round, before(work, known))
+    tables, useless = frames_of({"pool": items}, work.round), golds_without_use(work, items)
     refuse_changed(work)
     together = {name: pl.concat([known[name], tables[name]]).unique() for name in KNOWN}
     refuse_overlaps(work, together, work.read("problems", "demonstrations"))
@@ -23,6 +33,7 @@ def make(work: Work) -> Made:
     searched = known["pools"].filter(split="pool")["problem_id"].unique().implode()
     again = tables["problems"].filter(pl.col("problem_id").is_in(searched)).height
     metrics = {"problems": tables["problems"].height, "problems searched before": again}
+    metrics |= {"golds that cannot be read": useless} if useless else {}
     return Made(metrics=metrics, tables={"facets": sizes(tables["facets"])})
 
 

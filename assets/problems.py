@@ -4,6 +4,7 @@ The questions that rounds search are apart, a pool a round (`assets.pool`).
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from assets.graph import code_version
 from assets.work import Made, Work
 from perseid.errors import UserError
 from perseid.formats import TOOLS
+from perseid.graders import unreadable
 from perseid.problems import Demonstration, Gold, Item, Problem
 from perseid.problems.facets import sizes, wide
 from perseid.problems.making import First, first, promises
@@ -37,7 +39,9 @@ def make(work: Work) -> Made:
     left_out = tables["skipped"].group_by("side", "reason").len("rows").sort("side", "reason")
     shown = {"problems": splits, "facets": sizes(tables["facets"]), "demonstrations": kinds, "left out": left_out}
     rows = {f"rows of {side}": float(count) for side, count in found.rows.items()}
+    useless = golds_without_use(work, [*found.held_out, *found.shown])
     metrics = {"problems": tables["problems"].height, **rows, "rows left out": tables["skipped"].height}
+    metrics |= {"golds that cannot be read": useless} if useless else {}
     return Made(metrics=metrics, tables={name: table for name, table in shown.items() if table.height})
 
 
@@ -46,6 +50,25 @@ def refuse_changed(work: Work) -> None:
     node = work.plan.node
     if code_version(work.plan.experiment, work.round, node) != node.code_version:
         raise UserError(work.key, "problems", "a file of problems changed meanwhile; run the same command again")
+
+
+def golds_without_use(work: Work, items: Sequence[Item]) -> int:
+    """How many golds their graders cannot read: the log says it. Raises `UserError` where it is all those of a kind.
+
+    Nothing can be told of answers to such problems.
+    """
+    faults = {item.problem.problem_id: unreadable(item.problem.kind, item.gold.answer) for item in items}
+    for kind in sorted({item.problem.kind for item in items}):
+        of_kind = [item.problem.problem_id for item in items if item.problem.kind == kind]
+        bad = [problem_id for problem_id in of_kind if faults[problem_id]]
+        if bad:
+            told = (
+                f"{len(bad):,} of {len(of_kind):,} golds of the kind {kind} cannot be read: {bad[0]}: {faults[bad[0]]}"
+            )
+            if len(bad) == len(of_kind):
+                raise UserError(work.key, "kind", told)
+            logging.getLogger(__name__).warning("%s: %s. Of answers to these nothing can be told", work.key, told)
+    return sum(fault is not None for fault in faults.values())
 
 
 def skipped_frame(found: First) -> pl.DataFrame:

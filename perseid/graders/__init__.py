@@ -2,6 +2,6 @@
 
 from perseid.graders.grader import Asked, Grader, Verdict
 from perseid.graders.judge import Judge
-from perseid.graders.kinds import BUILT_IN, equivalent, opened
+from perseid.graders.kinds import BUILT_IN, equivalent, opened, unreadable
 
-__all__ = ["BUILT_IN", "Asked", "Grader", "Judge", "Verdict", "equivalent", "opened"]
+__all__ = ["BUILT_IN", "Asked", "Grader", "Judge", "Verdict", "equivalent", "opened", "unreadable"]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import AfterValidator
 
 from perseid.graders import boolean, choice, gym, mathematics, numbers, text
-from perseid.graders.grader import Comparison, Grader, Verdict
+from perseid.graders.grader import Comparison, Grader, Verdict, text_of
 from perseid.graders.mathematics import Mathematics
+from perseid.graders.numbers import MAX_LENGTH
 from perseid.graders.own import Own, OwnGrader
 from perseid.mistakes import mistake, unknown
 
@@ -45,6 +46,36 @@ def key_of(kind: str, own: Mapping[str, Own]) -> str:
 def refused(kind: str, own: Collection[str] = ()) -> str | None:
     """What is wrong with the name of a kind, in words; None where there is such a kind."""
     return None if kind in known_kinds(own) else unknown(kind, known_kinds(own))
+
+
+def unreadable(kind: str, gold: Any) -> str | None:
+    """What was expected where a gold is none of its kind, so that nothing can be told of any answer; else None.
+
+    Of mathematics and of graders that run elsewhere nobody knows beforehand: these are None unless the gold is empty.
+    """
+    if kind == IN_SANDBOX:
+        from perseid.graders.code import task_of
+
+        try:
+            task_of(gold)
+        except ValueError as why:
+            return str(why)
+        return None
+    if kind == "math":
+        return None if mathematics.at_once("", text_of(gold)) is not None else EXPECTED[kind]
+    grader = COMPARING.get(kind)
+    return EXPECTED[kind] if grader is not None and grader.verdict("", gold) is None else None
+
+
+EXPECTED: Final = {
+    "number": "expected a number, an integer, a decimal or a fraction",
+    "decimal": "expected an integer or a decimal",
+    "fraction": "expected an integer or a fraction in lowest terms",
+    "text": "expected a text that is not empty",
+    "math": f"expected a text that is not empty, of at most {MAX_LENGTH:,} characters",
+    "choice": "expected an option's letter, or an object with answer and options",
+    "boolean": "expected yes, true, no or false",
+}
 
 
 def _named(own: dict[str, Own]) -> dict[str, Own]:

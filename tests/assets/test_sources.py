@@ -185,3 +185,39 @@ def test_relative_paths_start_where_experiments_lies(
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert loaded(project)[0].root == project
     assert Experiment.model_validate(loaded(project)[0].model_dump()).root == Path.cwd()
+
+
+def test_golds_that_their_grader_cannot_read_are_counted_and_said(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_rows(project, [{**row, "answer": "#### many"} if n % 5 == 0 else row for n, row in enumerate(ROWS)])
+    store, (e, graph) = Store(project / "root"), loaded(project)
+    told, _ = made(store, e, graph, "x/problems")
+    bad = told.metrics["golds that cannot be read"]
+    assert 0 < bad < 10
+    said = [record.getMessage() for record in caplog.records if "cannot be read" in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith(f"x/problems: {bad} of 10 golds of the kind number cannot be read: ")
+    assert said[0].endswith(
+        "expected a number, an integer, a decimal or a fraction. Of answers to these nothing can be told"
+    )
+
+
+def test_golds_of_another_kind_altogether_are_refused(project: Path) -> None:
+    store, (e, graph) = Store(project / "root"), loaded(project, **{"kind: number": "kind: boolean"})
+    with pytest.raises(
+        UserError, match=r"x/problems: kind: 10 of 10 golds of the kind boolean cannot be read: .*expected yes"
+    ):
+        made(store, e, graph, "x/problems")
+
+
+def test_a_grader_of_the_user_s_own_is_one_of_the_kinds_and_its_content_a_part_of_versions(project: Path) -> None:
+    grader = project / "experiments/near.py"
+    own = {"kind: number": "kind: near", "rounds:": "graders: {near: {python: experiments/near.py}}\nrounds:"}
+    grader.write_text("def grade(question, gold, answers):\n    return [1.0 for answer in answers]\n")
+    e, before = loaded(project, **own)
+    told, _ = made(Store(project / "root"), e, before, "x/problems")
+    assert told.metrics["problems"] == 10
+    assert "golds that cannot be read" not in told.metrics
+    grader.write_text("def grade(question, gold, answers):\n    return [0.0 for answer in answers]\n")
+    assert changed(before, loaded(project, **own)[1]) == {"trajectories", "verified", "evaluation"}

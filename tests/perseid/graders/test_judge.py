@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from perseid.errors import UserError
-from perseid.graders import BUILT_IN, Asked, Judge, Verdict, equivalent
+from perseid.graders import BUILT_IN, Asked, Judge, Verdict, equivalent, unreadable
 from perseid.graders.numbers import MAX_LENGTH, number
 from perseid.problems import Gold, Problem
 
@@ -211,3 +211,29 @@ def test_a_judge_s_version_is_that_of_each_gold_with_its_kind_and_grader_in_any_
     problems, gold = [problem(name, "number") for name in "pq"], [Gold("p", "1"), Gold("q", "2")]
     assert Judge(problems, gold, unused).version == version
     assert len({version, Judge(problems, gold, raised).version, *(judge(*g).version for g in others)}) == 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "gold", "expected"),
+    [
+        ("number", "24", None),
+        ("number", 24, None),
+        ("number", "twelve", "expected a number, an integer, a decimal or a fraction"),
+        ("number", True, "expected a number, an integer, a decimal or a fraction"),
+        ("fraction", "2/4", "expected an integer or a fraction in lowest terms"),
+        ("decimal", "1/2", "expected an integer or a decimal"),
+        ("text", "", "expected a text that is not empty"),
+        ("text", 5, None),
+        ("math", r"\frac{", None),
+        ("math", " ", "expected a text that is not empty, of at most 4,096 characters"),
+        ("choice", "B", None),
+        ("choice", "none", "expected an option's letter, or an object with answer and options"),
+        ("boolean", False, None),
+        ("boolean", 0, "expected yes, true, no or false"),
+        ("code", ["assert f(1)"], None),
+        ("code", 5, "expected tests"),
+        ("mine", None, None),
+    ],
+)
+def test_a_gold_that_cannot_be_read_is_known_before_any_answer(kind: str, gold: Any, expected: str | None) -> None:
+    assert unreadable(kind, gold) == expected
