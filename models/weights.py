@@ -20,6 +20,7 @@ from perseid.errors import UserError
 
 ADAPTER: Final = "adapter_model.safetensors"
 KEY: Final = "models.policy.from"
+RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)  # of adapters that vLLM keeps room for
 UNBOUNDED: Final = 2**20  # tokens, of a model that names no longest text
 
 
@@ -165,3 +166,9 @@ def _of_hub(name: str, revision: str, owner: str) -> Path:
         put = "put its config.json, *.safetensors and tokenizer files into a folder and let `from` name that"
         raise UserError(owner, KEY, f"expected a folder {name}, or the hub within reach ({reason}): {put}") from error
     return Path(found)
+
+
+def rank_of(adapter: Path) -> int:
+    """The least rank that vLLM keeps room for and that an adapter fits into."""
+    rank = int(json.loads((adapter / "adapter_config.json").read_text())["r"])
+    return next((known for known in RANKS if known >= rank), rank)

@@ -1,10 +1,11 @@
 """What is said to an OpenAI-compatible completions endpoint, and what its answers mean.
 
 Text, stop string and number of tokens mean what they mean for the transformers engine. vLLM is therefore told to add no
-token to the prompt, to show special tokens, to use no default of the model's (`generation_config.json`), and not to end
-at the model's own end-of-sequence token: a stop string that is that token is then met as text, and `stop_reason` names
-it. Two differences remain: vLLM also stops where ordinary tokens spell a stop string, and it drops a last character
-whose bytes the length limit cut.
+token to the prompt, to show special tokens, to use no default of the model's (`generation_config.json`), and to end at
+the model's own end-of-sequence token only where `END` is asked for: a stop string that is that token is else met as
+text, and `stop_reason` names it. Prompts of a pretrained checkpoint are sent as its tokens, for as one text they might
+be cut into others; where its tokenizer is not at hand, a prompt is sent as text. Two differences remain: vLLM also
+stops where ordinary tokens spell a stop string, and it drops a last character whose bytes the length limit cut.
 
 An answer is whole and of the right types, or it is a `Failed`, which another endpoint or another time may mend. What
 no retry mends is a `UserError`: a wrong key or address, a model that is not there, a request that the server does not
@@ -25,7 +26,8 @@ from typing import Final, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from perseid.engine import Completion, Generate
+from models.render import Renderer
+from perseid.engine import END, Completion, Generate
 from perseid.errors import UserError, printable
 
 try:
@@ -91,12 +93,16 @@ class _Counted(BaseModel, strict=True):
 
 @dataclass(frozen=True)
 class Client:
-    """Talks to endpoints, each named by its base URL, of the model `model`. `exact`: it must answer in that name."""
+    """Talks to endpoints, each named by its base URL, of the model `model`. `exact`: it must answer in that name.
+
+    renderer: of the checkpoint, where prompts are sent as tokens.
+    """
 
     session: ClientSession
     model: str
     exact: bool
     key: str
+    renderer: Renderer | None = None
 
     async def served(self, url: str) -> list[Served]:
         """The models that a living endpoint lists. Raises `Failed`, `UserError`."""
@@ -107,11 +113,11 @@ class Client:
 
     async def complete(self, url: str, request: Generate) -> Completion:
         """What the endpoint answers to `request`, or a refusal. Raises `Failed`, `UserError`."""
-        body = asked(request, self.model)
+        body = asked(request, self.model, self.renderer)
         most = MESSAGE + TOKEN * request.sampling.max_tokens
         status, content = await self._send("POST", url, "/completions", body, most=most)
         if status in COMPLAINTS:
-            room, why = await self._room(url, request.prompt.text, self._message(content))
+            room, why = await self._room(url, request, self._message(content))
             if why:
                 return Completion("", "", 0, refusal=why)
             if 0 < room < request.sampling.max_tokens:
@@ -122,7 +128,7 @@ class Client:
         if self.exact and answer.model != self.model:
             raise Failed(f"answered as model {self.said(answer.model)}, not {self.model}")
         choice, tokens = answer.choices[0], answer.usage.completion_tokens
-        stop = stop_met(choice, request.sampling.stop)
+        stop = stop_met(choice, request.sampling.stop, () if self.renderer is None else self.renderer.ends)
         if stop is None:
             told = self.said(repr(choice.stop_reason))
             found = f"a text ended, stop_reason {told}, asked to end at {request.sampling.stop}"
@@ -131,18 +137,19 @@ class Client:
             raise Failed(f"malformed answer: {impossible}")
         return Completion(choice.text, stop, tokens)
 
-    async def _room(self, url: str, prompt: str, said: str) -> tuple[int, str]:
+    async def _room(self, url: str, request: Generate, said: str) -> tuple[int, str]:
         """Tokens that the context leaves after `prompt`, 0 if unknown, and why there are none, "" if that is not so.
 
         vLLM refuses a prompt whose limit passes the context, where the transformers engine ends with the context.
         """
-        body = {"model": self.model, "prompt": prompt, "add_special_tokens": False}
+        body = {"model": self.model, "prompt": request.prompt.text, "add_special_tokens": False}
         status, content = await self._send("POST", _root(url), "/tokenize", body, absent=404, most=LISTED)
         if status != 200:
             return 0, said if TOO_LONG.search(said) else ""
         counted = _read(_Counted, content)
-        room = counted.max_model_len - counted.count
-        why = f"a prompt of {counted.count} tokens leaves no room in a context of {counted.max_model_len}"
+        count = counted.count if self.renderer is None else len(self.renderer.encode(request.prompt))
+        room = counted.max_model_len - count
+        why = f"a prompt of {count} tokens leaves no room in a context of {counted.max_model_len}"
         return room, "" if room > 0 else why
 
     async def _send(
@@ -212,24 +219,27 @@ def session(connections: int, timeout_s: float, key: str) -> ClientSession:
     )
 
 
-def asked(request: Generate, model: str) -> dict[str, object]:
+def asked(request: Generate, model: str, renderer: Renderer | None = None) -> dict[str, object]:
     """The body of a completions request. What it sets beyond the sampling would else come from the served model."""
     sampling = request.sampling
+    ends = END in sampling.stop
+    known = {"stop_token_ids": list(renderer.ends)} if renderer is not None and ends else {}
     return {
         "model": model,
-        "prompt": request.prompt.text,
+        "prompt": request.prompt.text if renderer is None else renderer.encode(request.prompt),
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "seed": request.seed % 2**63,
-        "stop": list(sampling.stop),
+        "stop": [stop for stop in sampling.stop if stop != END],
         "n": 1,
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
-        "repetition_penalty": 1.0,
-        "top_k": -1,
-        "min_p": 0.0,
-        "ignore_eos": True,
+        "repetition_penalty": sampling.repetition_penalty,
+        "top_k": sampling.top_k or -1,
+        "min_p": sampling.min_p,
+        "ignore_eos": not ends,
+        **known,
         "add_special_tokens": False,
         "skip_special_tokens": False,
         "spaces_between_special_tokens": False,
@@ -237,16 +247,18 @@ def asked(request: Generate, model: str) -> dict[str, object]:
     }
 
 
-def stop_met(choice: Choice, stops: Sequence[str]) -> str | None:
+def stop_met(choice: Choice, stops: Sequence[str], ends: Sequence[int] = ()) -> str | None:
     """The stop string that ended a text, "" for the length limit, None where the answer does not say.
 
     Without the field `stop_reason`, a single stop string is the one. Where it is null, vLLM met the model's own end of
-    sequence, which it was told to ignore.
+    sequence: `END`, or what it was told to ignore. ends: tokens that are `END` too.
     """
     if choice.finish_reason == "length":
         return ""
     if "stop_reason" not in choice.model_fields_set and len(stops) == 1:
         return stops[0]
+    if END in stops and "stop_reason" in choice.model_fields_set and choice.stop_reason in (None, *ends):
+        return END
     return choice.stop_reason if isinstance(choice.stop_reason, str) and choice.stop_reason in stops else None
 
 
@@ -257,7 +269,7 @@ def refuted(text: str, tokens: int, request: Generate) -> str:
         return f"completion_tokens above max_tokens, {sampling.max_tokens}"
     if len(text) > LONGEST * tokens:
         return f"{len(text):,} characters in {tokens} tokens"
-    if met := next((stop for stop in sampling.stop if stop in text), ""):
+    if met := next((stop for stop in sampling.stop if stop != END and stop in text), ""):
         return f"a text that goes on after {met!r}"
     return ""
 

@@ -34,6 +34,7 @@ from urllib.parse import urlsplit
 from models.checkpoint import weights_hash
 from models.engines.completions import Client, Failed, Served, session
 from models.engines.endpoints import CHECK_S, Endpoint, Endpoints
+from models.weights import Weights, rank_of, told_in
 from perseid import experiment
 from perseid.engine import Completion, EngineFailure, Generate
 from perseid.engines import API_KEY, checked_key
@@ -56,6 +57,7 @@ class ServerEngine:
         self.concurrency = settings.batch
         self.weights = "" if settings.model else weights_hash(folder)
         self._folder, self._settings = Path(folder), settings
+        self._renderer = None if told_in(self._folder) is None else Weights.of(self._folder).renderer()
         self._model = settings.model or self.weights
         self._urls = list(settings.endpoints)
         self._told: tuple[str, str] | None = None  # id and root of `settings.model`
@@ -95,7 +97,7 @@ class ServerEngine:
         settings, loop, key = self._settings, asyncio.get_running_loop(), checked_key(os.environ)
         self._slots = asyncio.Semaphore(settings.batch)
         self._session = session(settings.batch + len(self._urls), settings.timeout_s, key)
-        self._client = Client(self._session, self._model, not settings.model, key)
+        self._client = Client(self._session, self._model, not settings.model, key, self._renderer)
         self._endpoints = Endpoints(self._urls, settings.patience_s, random.Random())
         self._watching = [loop.create_task(self._endpoints.watch(e, self._probe)) for e in self._endpoints.all]
         await self._someone(loop.time())
@@ -112,9 +114,7 @@ class ServerEngine:
             found = await self._endpoints.take(since_s)
             found.in_flight -= 1
         except EngineFailure as error:
-            served = f"--served-model-name {shlex.quote(self._model)} --dtype float32"
-            port = urlsplit(self._urls[0]).port or 8000
-            command = f"vllm serve {shlex.quote(str(self._folder.absolute()))} {served} --port {port}"
+            command = serving(self._folder, self._model, urlsplit(self._urls[0]).port or 8000)
             expected = f"expected a server of the model {self._model}, which this starts: {command}; found: {error}"
             raise UserError("engine", "endpoints", expected) from error
 
@@ -180,6 +180,17 @@ class ServerEngine:
                     raise EngineFailure(self._endpoints.failure())
                 await asyncio.sleep(self._endpoints.pause_s(attempt))
         raise AssertionError
+
+
+def serving(folder: Path, name: str, port: int) -> str:
+    """The command that serves a checkpoint under a name: an adapter beside its base."""
+    weights = Weights.of(folder) if told_in(folder) else None
+    base, named = folder if weights is None else weights.base, shlex.quote(name)
+    how = f"--served-model-name {named}"
+    if weights is not None and weights.adapter is not None:
+        beside = f"{named}={shlex.quote(str(weights.adapter.absolute()))}"
+        how = f"--enable-lora --max-lora-rank {rank_of(weights.adapter)} --lora-modules {beside}"
+    return f"vllm serve {shlex.quote(str(base.absolute()))} {how} --dtype float32 --port {port}"
 
 
 async def _cancelled(tasks: Collection[asyncio.Future[Any]]) -> None:

