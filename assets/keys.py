@@ -11,7 +11,7 @@ from typing import Final
 
 from perseid.checkpoints import Pretrained
 from perseid.experiment import Experiment
-from perseid.formats import TOOLS
+from perseid.formats import format_of
 from perseid.graders import kinds
 from perseid.methods import flat, rstar_math, version_of
 from perseid.problems import making
@@ -41,7 +41,7 @@ OWNERS: Final[Mapping[str, Callable[[Experiment], str]]] = {
     "searching": lambda e: rstar_math.VERSION,  # of the small search of evaluations
     "sampling": lambda e: flat.VERSION,  # of plain answers and greedy ones
     "template": template_key,
-    "format": lambda e: TOOLS.key,
+    "format": lambda e: format_of(e.models.policy.format).key,
     "kernel": lambda e: kernel.VERSION,
     "grader": graders_key,
     "sandbox": lambda e: sandbox.VERSION,

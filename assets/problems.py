@@ -13,7 +13,7 @@ import polars as pl
 from assets.graph import code_version
 from assets.work import Made, Work
 from perseid.errors import UserError
-from perseid.formats import TOOLS
+from perseid.formats import Format
 from perseid.graders import unreadable
 from perseid.problems import Demonstration, Gold, Item, Problem
 from perseid.problems.facets import sizes, wide
@@ -30,7 +30,10 @@ def make(work: Work) -> Made:
     found = first(e.problems, e.seed, work.root)
     refuse_changed(work)
     tables = frames_of({"held_out": found.held_out, "demonstration": found.shown})
-    tables |= {"demonstrations": demonstration_frame(found.demonstrations), "skipped": skipped_frame(found)}
+    tables |= {
+        "demonstrations": demonstration_frame(found.demonstrations, work.format),
+        "skipped": skipped_frame(found),
+    }
     refuse_overlaps(work, tables, tables["demonstrations"])
     for name, table in tables.items():
         work.table(name, table)
@@ -112,9 +115,9 @@ def facets_of(frame: pl.DataFrame) -> dict[str, dict[str, str]]:
     return found
 
 
-def demonstration_frame(demonstrations: Sequence[Demonstration]) -> pl.DataFrame:
+def demonstration_frame(demonstrations: Sequence[Demonstration], format: Format) -> pl.DataFrame:
     rows = [
-        (shown.example_id, shown.kind, shown.problem_id, shown.question, TOOLS.write(shown.steps))
+        (shown.example_id, shown.kind, shown.problem_id, shown.question, format.write(shown.steps))
         for shown in demonstrations
     ]
     return frame("demonstrations", rows)

@@ -23,7 +23,7 @@ from perseid.artifacts import Draft, Facts, Manifest, Store, present
 from perseid.engine import Engine, Scorer
 from perseid.experiment import Engine as EngineSettings
 from perseid.experiment import Experiment
-from perseid.formats import TOOLS, Format
+from perseid.formats import Format, format_of
 from perseid.graders import Grader, kinds
 from perseid.problems.making import redraws
 from perseid.problems.source import Redraws
@@ -107,7 +107,7 @@ class Work:
     @property
     def format(self) -> Format:
         assert "format" in self.plan.node.uses, f"{self.key} uses no format"
-        return TOOLS
+        return format_of(self.plan.experiment.models.policy.format)
 
     @property
     def prelude(self) -> str:

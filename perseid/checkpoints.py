@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, create_model, model_validator
 
+from perseid.formats import ToolsFormat, WordedFormat, code_steps, tools
 from perseid.mistakes import mistake
 from perseid.section import DISCRIMINATOR, Section
 
@@ -26,6 +27,7 @@ class TinyLlama(Section):
     heads: int = Field(4, ge=1, le=128)
     vocab_size: int = Field(800, ge=264, le=65_536)  # at least the bytes, and the marks of the prompt
     context: int = Field(256, ge=16, le=8192)  # tokens
+    format: ToolsFormat = tools.Settings()  # how it writes: its tokenizer is made for the marks of this one
 
     @model_validator(mode="after")
     def _a_llama_can_be_made(self) -> "TinyLlama":
@@ -90,6 +92,7 @@ class Pretrained(_From):
     dtype: Dtype = "float32"  # of the weights, as they are held and written
     context: int = Field(2048, ge=16, le=10_000_000)  # tokens that it is trained on and asked with, at most
     lora: Lora | None = None  # none: all its weights are trained
+    format: WordedFormat = code_steps.Settings()  # how it is asked, and how its answers are read
 
     @property
     def place(self) -> str:

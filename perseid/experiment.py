@@ -18,6 +18,7 @@ from perseid.document import read
 from perseid.engines import Engine, Server, Transformers, Vllm, checked_key
 from perseid.errors import UserError
 from perseid.evaluation.settings import Evaluation, Gate
+from perseid.formats import unreadable
 from perseid.graders.kinds import Owns
 from perseid.methods import DEFAULT, FILES, MethodSettings
 from perseid.mistakes import described, mistake
@@ -130,6 +131,8 @@ def load_experiment(path: Path | str, overrides: dict[str, Any] | None = None) -
     experiment._file = path
     if found := experiment.problems.unreadable(experiment.root):
         raise UserError(path, *found)
+    if found := unreadable(experiment.models.policy.format, experiment.root):
+        raise UserError(path, f"models.policy.format.{found[0]}", found[1])
     for name, grader in experiment.graders.items():
         if found := grader.unreadable(experiment.root):
             raise UserError(path, f"graders.{name}.{found[0]}", found[1])

@@ -38,8 +38,10 @@ def first(e: Experiment) -> Iterator[Stage]:
 def base_policy(e: Experiment) -> Stage:
     """Made from nothing and trained on the demonstrations; or a pointer to a model that there is already."""
     if e.models.policy.base == "pretrained":
-        return Stage("policy", "pretrained", {}, ("models.policy", "seed"), ("template",), "update")
-    made = ("models.policy", "training.bootstrap", "engine.threads", "seed")
+        return Stage(
+            "policy", "pretrained", {}, ("models.policy", "-models.policy.format", "seed"), ("template",), "update"
+        )
+    made = ("models.policy", "-models.policy.format", "training.bootstrap", "engine.threads", "seed")
     return Stage("policy", "bootstrap", PROBLEMS, made, ("format",), "update")
 
 

@@ -210,10 +210,15 @@ def _add(run: _Search, tree: Tree, node: Node, drafts: Sequence[Draft]) -> list[
         elif child.depth > deepest > 0:
             child.stats.status = "too_deep"
         elif draft.program is None and draft.ends:
-            _conclude(child, draft.answer)
+            _conclude(child, _told(run, child) if draft.answer is None else draft.answer)
         children.append(child)
     tree.merged += len(drafts) - len(children)
     return children
+
+
+def _told(run: _Search, child: Node) -> str | None:
+    """The answer of a response that nothing runs."""
+    return run.method.format.answer("".join(step.text for step in child.path()), "")
 
 
 def _conclude(child: Node, answer: str | None) -> None:
