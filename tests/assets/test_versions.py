@@ -234,7 +234,7 @@ def raise_owner(name: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Non
     elif name == "sampling":
         monkeypatch.setattr(flat, "VERSION", "next")
     elif name == "format":
-        monkeypatch.setattr(keys, "TOOLS", replace(TOOLS, version="next"))
+        monkeypatch.setattr(keys, "format_of", lambda settings: replace(TOOLS, version="next"))
     elif name == "kernel":
         monkeypatch.setattr(kernel, "VERSION", "next")
     elif name == "grader":
@@ -295,6 +295,19 @@ def test_a_grader_of_the_user_s_own_is_its_content_and_what_is_right(
     assert changed(before, of("elsewhere.py", "[1.0]", timeout_s=99.0)) == set()
     assert changed(before, of("grade.py", "[0.0]")) == USERS["grader"]
     assert changed(before, of("grade.py", "[1.0]", right_from=0.5)) == USERS["grader"]
+
+
+def test_a_changed_example_makes_stale_what_shows_it_and_a_moved_one_nothing(tmp_path: Path) -> None:
+    def asked(name: str, response: str) -> dict[str, set[str]]:
+        shots = tmp_path / name
+        shots.write_text(f"shots: [{{question: one, response: {response}}}]")
+        policy = {"base": "pretrained", "from": "/nowhere", "format": {"kind": "code_steps", "shots": str(shots)}}
+        return versions({**REJECTION, "models": {"policy": policy}})
+
+    before = asked("a.yaml", "print(1)")
+    assert changed(before, asked("b.yaml", "print(1)")) == set()
+    shown = {"problems", "policy", "control", "verified", "unverified", *GENERATED}
+    assert changed(before, asked("b.yaml", "print(2)")) == shown
 
 
 def test_a_comment_among_the_families_changes_no_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

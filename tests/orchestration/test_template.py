@@ -11,6 +11,7 @@ from perseid.checkpoints import Pretrained, TinyLlama
 from perseid.engines import Server, Transformers, Vllm
 from perseid.errors import UserError
 from perseid.experiment import Experiment, Round, load_experiment
+from perseid.formats import chain, code_steps, tools
 from perseid.methods import FILES
 from perseid.mistakes import section_in
 from perseid.problems.making import first
@@ -22,6 +23,7 @@ KINDS: dict[str, tuple[type[Section], ...]] = {
     "method": tuple(file.Settings for file in FILES.values()),
     "engine": (Transformers, Vllm, Server),
     "models.policy": (TinyLlama, Pretrained),
+    "format": (tools.Settings, code_steps.Settings, chain.Settings),  # of a policy
 }
 OTHERWISE = {
     "name",
@@ -104,9 +106,11 @@ def test_the_keys_of_a_pretrained_policy_that_stand_in_comments_are_taken(tmp_pa
         r"^    ((?:  )?)# (.*# pretrained\b|(?:rank|alpha|targets|dropout):)", r"    \1\2", path.read_text(), flags=re.M
     )
     tiny = r"^    (hidden_size|layers|heads|vocab_size):.*\n"
-    path.write_text(re.sub(tiny, "", own, flags=re.M).replace("base: tiny_llama", "base: pretrained"))
+    text = re.sub(tiny, "", own, flags=re.M).replace("kind: tools", "kind: code_steps")
+    path.write_text(text.replace("base: tiny_llama", "base: pretrained"))
     policy = load_experiment(path).models.policy
     assert policy.model_fields_set == set(Pretrained.model_fields)
+    assert policy.format.model_fields_set == set(type(policy.format).model_fields)
     assert policy.lora is not None
     assert policy.lora.model_fields_set == set(type(policy.lora).model_fields)
 
