@@ -266,6 +266,8 @@ class _Driver:
         """Journal all that arrived, then let the trees go on that wait for nothing else."""
         calls, self._arrived = self._arrived, []
         self._arrival.clear()
+        if failed := [error for call in calls if (error := call.answers.exception()) is not None]:
+            raise failed[0]
         now = asyncio.get_running_loop().time()
         arrived = [
             (asked, answers, now - call.started_s)
