@@ -75,7 +75,9 @@ def golds_without_use(work: Work, items: Sequence[Item]) -> int:
 
 
 def skipped_frame(found: First) -> pl.DataFrame:
-    return frame("skipped", ((side, *row) for side, rows in found.skipped.items() for row in rows))
+    """By the file's name alone: where it lay is no part of a version."""
+    rows = [(side, row._replace(file=Path(row.file).name)) for side, those in found.skipped.items() for row in those]
+    return frame("skipped", ((side, *row) for side, row in rows))
 
 
 def frames_of(placed: Mapping[str, Sequence[Item]], round: int = 0) -> dict[str, pl.DataFrame]:

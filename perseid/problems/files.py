@@ -114,8 +114,10 @@ def _meant(path: str, root: Path) -> list[Path]:
     where = where if where.is_absolute() else root / where
     if os.path.lexists(where) or not GLOB & set(path):
         return [where]
-    matched = sorted(Path(one) for one in glob.iglob(str(where), recursive=True))
-    files = [one for one in matched if not one.is_dir()]
+    # Relative ones from the root: what the root is called may look like a glob.
+    start = None if where == Path(os.path.expanduser(path)) else root
+    matched = (Path(one) for one in glob.iglob(os.path.expanduser(path), root_dir=start, recursive=True))
+    files = sorted(file for one in matched if not (file := start / one if start else one).is_dir())
     if not files:
         raise UserError(printable(path), "", f"matches no file under {shown(root, root.parent)}; expected problems")
     return files

@@ -154,8 +154,8 @@ def test_bad_rows_stop_what_is_made_or_are_counted_and_listed(project: Path) -> 
     told, manifest = made(store, e, graph, "x/problems")
     assert told.metrics["rows left out"] == 2
     assert store.read(manifest, "skipped").select("side", "row", "file", "line").rows() == [
-        ("train", 60, "data/train.jsonl", 61),
-        ("train", 61, "data/train.jsonl", 62),
+        ("train", 60, "train.jsonl", 61),
+        ("train", 61, "train.jsonl", 62),
     ]
     made(store, e, graph, "x/round_01/pool")
 

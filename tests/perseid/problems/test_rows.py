@@ -73,6 +73,14 @@ def test_several_files_are_one_source_in_the_order_in_which_they_are_named(tmp_p
     assert key(by_glob, tmp_path) != key(by_name, tmp_path)
 
 
+def test_a_root_whose_name_looks_like_a_glob_holds_files_like_others(tmp_path: Path, write: Write) -> None:
+    root = tmp_path / "a [x]*"
+    (root / "data").mkdir(parents=True)
+    (tmp_path / write("sums", SUMS)).rename(root / "data/sums.jsonl")
+    for path in ("data/s*.jsonl", "data/sums.jsonl", "**/*.jsonl"):
+        assert told(section({"source": "jsonl", "path": path, "columns": COLUMNS}), root) == EXPECTED
+
+
 def test_a_question_may_be_made_of_several_columns_and_a_gold_too(tmp_path: Path, write: Write) -> None:
     row = {"stem": "Which?", "A": "one", "B": "two", "key": "B", "test": "assert f() == 1", "fn": {"name": "f"}}
     path = write("choice.jsonl", [row, {**row, "stem": "Who?"}])
