@@ -22,8 +22,9 @@ from perseid.errors import UserError, printable
 from perseid.mistakes import mistake
 from perseid.problems import source
 from perseid.problems.files import is_text
+from perseid.problems.mapping import digest_of
 from perseid.problems.problem import Gold, Item, Problem
-from perseid.problems.rows import checked_name, digest_of, listed
+from perseid.problems.rows import checked_name, listed
 from perseid.problems.source import Found, Read, seed_of
 from perseid.section import DISCRIMINATOR
 
