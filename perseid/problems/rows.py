@@ -117,7 +117,7 @@ class Settings(source.Settings):
     def stops_at_bad_rows(self) -> bool:
         return self.on_bad_row == "stop"
 
-    def facetstold_by(self) -> frozenset[str]:
+    def facets_told(self) -> frozenset[str]:
         return frozenset(self.columns.facets)
 
     def kinds(self) -> frozenset[str]:
