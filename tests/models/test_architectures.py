@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from models import served
 from models.attempt import Attempt
 from models.bases.pretrained import point
 from models.checkpoint import weights_hash
@@ -89,6 +90,8 @@ def test_a_trained_policy_writes_what_plain_transformers_write_with_its_export(
     engine = TransformersEngine(tmp_path / "policy", ONE_THREAD)
     found = engine.generate_now([Generate(e.prompt, 0, GREEDY) for e in EXAMPLES[:3]])
     assert len({c.text for c in found} - {""}) >= 1
+    [by_mlflow] = served._load_pyfunc(str(tmp_path / "policy")).predict(EXAMPLES[0].prompt.text)
+    assert isinstance(by_mlflow, str)
     out = export(tmp_path / "policy", tmp_path / "out", "a policy", {"round": "1"})
     for example, completion in zip(EXAMPLES[:3], found, strict=True):
         wanted = plainly(out, example.prompt, template)
@@ -116,6 +119,8 @@ def test_a_ppm_of_any_base_learns_an_order_from_where_a_text_ends(
     right = [a > b for a, b in zip(scores[: len(good)], scores[len(good) :], strict=True)]
     assert sum(right) > 0.9 * len(right)
     assert scorer.score_now(good[:1]) == pytest.approx(scores[:1], abs=1e-5)
+    by_mlflow = served._load_pyfunc(str(tmp_path / "ppm")).predict([good[0].text])
+    assert by_mlflow == pytest.approx(scores[:1], abs=1e-4)
 
 
 def test_an_untrained_ppm_of_an_adapter_is_opened_by_nobody(tmp_path: Path) -> None:
