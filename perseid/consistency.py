@@ -7,6 +7,7 @@ is a warning.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from perseid.engines import Vllm
 from perseid.graders.kinds import refused
 from perseid.recipes import agreement
 from perseid.section import Section, changed
@@ -22,6 +23,7 @@ def contradiction(e: "Experiment") -> tuple[str, str] | None:
         or _guide_before_there_is_one(e)
         or _bootstrap_in_a_round(e)
         or _step_longer_than_the_context(e)
+        or _adapter_that_the_engine_cannot_serve(e)
         or e.problems.contradiction(_pools(e), e.evaluation.fresh_instances)
         or agreement.contradiction(e)
         or _rounds_that_ask_nothing(e)
@@ -34,6 +36,8 @@ def without_effect(e: "Experiment") -> Iterator[tuple[str, str]]:
     yield from agreement.without_effect(e)
     for name in sorted({*e.graders} - e.problems.kinds):
         yield f"graders.{name}", "has no effect while no problem is of this kind"
+    if isinstance(e.engine, Vllm) and e.engine.context > e.models.policy.context:
+        yield "engine.context", f"has no effect above models.policy.context, {e.models.policy.context}"
     if e.method.ppm:
         yield "method.ppm", "has no effect in round 1, which trains the first PPM"
     if e.evaluation.mcts_problems == 0:
@@ -80,6 +84,16 @@ def _step_longer_than_the_context(e: "Experiment") -> tuple[str, str] | None:
             key = f"rounds.{number}.method" if own else "method"
             least = f"less than models.policy.context, {e.models.policy.context}"
             return f"{key}.{method.LENGTH}", f"expected {least}, found {method.length}"
+    return None
+
+
+def _adapter_that_the_engine_cannot_serve(e: "Experiment") -> tuple[str, str] | None:
+    lora = e.models.policy.lora
+    if lora is None or lora.rank <= Vllm.MOST_RANK:
+        return None
+    if any(isinstance(e.at(number).engine, Vllm) for number in range(len(e.rounds) + 1)):
+        most = f"expected at most {Vllm.MOST_RANK} where the engine is vllm, found {lora.rank}"
+        return "models.policy.lora.rank", most
     return None
 
 

@@ -8,7 +8,7 @@ there `batch` and `threads` are a matter of speed. The PPM is computed in this p
 import ipaddress
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
@@ -111,6 +111,8 @@ class Transformers(Section):
 
 class Vllm(Section):
     """vLLM beside this process."""
+
+    MOST_RANK: ClassVar[int] = 512  # of an adapter
 
     kind: Annotated[Literal["vllm"], DISCRIMINATOR] = "vllm"
     batch: Annotated[Batch, OPERATIONAL] = 512

@@ -30,7 +30,17 @@ problems:
       on_bad_row: drop
   held_out: {problems: 10, by: level, seed: 3}
   pool: {problems: 5, again: true}
-models: {policy: {base: pretrained, from: a/b}}
+models:
+  policy:
+    base: pretrained
+    from: nowhere/at-all
+    revision: main
+    chat_template: own
+    dtype: bfloat16
+    context: 512
+    lora: {rank: 8, alpha: 16, targets: [q_proj], dropout: 0.1}
+engine: {kind: vllm, context: 512, tensor_parallel: 2, step_tokens: 4096}
+training: {policy: {epochs: 2, batch: 12, accumulation: 3, precision: bfloat16, schedule: linear, warm_up: 0.1}}
 graders: {near: {python: tests/fuzz/near.py, timeout_s: 5, right_from: 0.5}}
 rounds: [{}, {pool: {problems: 7}}]
 """
