@@ -7,12 +7,15 @@ from typing import Any, Final
 from perseid.graders.grader import Comparison, Verdict
 from perseid.wrapped import bare
 
+MAX_LENGTH: Final = 4096  # characters of an answer
 SAID: Final = {"yes": True, "true": True, "no": False, "false": False}
 
 
 def said(text: Any) -> bool | None:
     """What it says; None where it says neither."""
-    return text if isinstance(text, bool) else SAID.get(bare(text).casefold()) if isinstance(text, str) else None
+    if isinstance(text, str) and len(text) <= MAX_LENGTH:
+        return SAID.get(bare(text).casefold())
+    return text if isinstance(text, bool) else None
 
 
 def compare(answer: str, gold: Any) -> Verdict:

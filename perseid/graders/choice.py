@@ -20,6 +20,7 @@ from typing import Any, Final
 from perseid.graders.grader import Comparison, Verdict
 from perseid.wrapped import bare
 
+MAX_LENGTH: Final = 4096  # characters of an answer
 LABEL: Final = r"[A-Za-z1-9]"
 NAMED: Final = re.compile(rf"(?:(?:option|choice|answer)\s+)?[(\[]?\s*({LABEL})\s*[)\].:]*", re.IGNORECASE)
 WITH_TEXT: Final = re.compile(
@@ -113,6 +114,8 @@ def compare(answer: str, gold: Any) -> Verdict:
     right = right_of(gold)
     if right is None:
         return None
+    if len(answer) > MAX_LENGTH:
+        return False
     return labels_in(answer, right.options, several=len(right.labels) > 1) == right.labels
 
 

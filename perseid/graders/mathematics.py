@@ -2,12 +2,13 @@
 
 What math-verify takes for equal, and is not, is refused before it is asked: beside a gold that is a number an answer
 with something left to do (`3!`, `\\gcd(168,360)`, `2^{2^3}`), a number in another base, a set for a pair, another unit,
-and a text that differs in its capital letters alone.
+and a text that differs in its capital letters alone. Beside a word words are compared.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,8 @@ class Mathematics:
 
     @cached_property
     def _thread(self) -> ThreadPoolExecutor:
+        """Of this process: a fork of it has none of the threads."""
+        os.register_at_fork(after_in_child=lambda: self.__dict__.pop("_thread", None))
         return ThreadPoolExecutor(1, thread_name_prefix="perseid-mathematics")
 
 
@@ -57,6 +60,8 @@ def at_once(answer: str, gold: str) -> Any:
         return None
     if answer == gold:
         return True
+    if WORD.fullmatch(word := _plain(gold)) and not FUNCTION.search(word):
+        return _plain(answer) == word  # to math-verify letters are a product, and `olleh` is `hello`
     values = _value(answer), _value(gold)
     if None not in values:
         return values[0] == values[1]
@@ -65,6 +70,8 @@ def at_once(answer: str, gold: str) -> Any:
     return False if len(answer) > MAX_LENGTH or not answer or _other(_plain(answer), _plain(gold)) else UNDECIDED
 
 
+WORD: Final = re.compile(r"[A-Za-z]{3,}(?:[ -][A-Za-z]+)*|[Nn][Oo]")
+FUNCTION: Final = re.compile(r"\b(?:arc)?(?:sin|cos|tan|cot|sec|csc|log|exp|sqrt|sinh|cosh|tanh)")
 GROUPED: Final = re.compile(r"([+-]?\d{1,3})(?:(,|\{,\}| |\\[,! ]|~)\d{3})(?:\2\d{3})*(?:\.\d+)?")
 MONEY: Final = re.compile(r"\\?\$\s*(?=[\d.])")
 WRITTEN: Final = str.maketrans({"−": "-", "⁄": "/", "²": "^{2}", "³": "^{3}", "π": r"\pi ", "∞": r"\infty "})

@@ -24,7 +24,22 @@ def test_yes_and_true_are_one_and_no_and_false(answer: str, gold: Any) -> None:
 
 @pytest.mark.parametrize("gold", [True, "yes", "True", False, "no"])
 @pytest.mark.parametrize(
-    "answer", ["1", "0", "Yes and no", "Yes, since 2 > 1", "not false", "None", "Know", "maybe", "t", "y", "", "真"]
+    "answer",
+    [
+        "1",
+        "0",
+        "Yes and no",
+        "Yes, since 2 > 1",
+        "not false",
+        "None",
+        "Know",
+        "maybe",
+        "t",
+        "y",
+        "",
+        "真",
+        "yes" + " " * 5000 + "no",
+    ],
 )
 def test_what_says_more_or_less_is_wrong(answer: str, gold: Any) -> None:
     assert equivalent(answer, gold, "boolean") is False

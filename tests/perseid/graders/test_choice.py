@@ -68,6 +68,7 @@ def test_an_option_is_named_in_whatever_dress(answer: str, gold: Any) -> None:
         ("A, B, C", "AC"),
         ("ac", "AC"),
         ("1", "A"),
+        ("B" + " " * 5000 + "C", "B"),
     ],
 )
 def test_what_names_another_or_several_or_none_is_wrong(answer: str, gold: Any) -> None:

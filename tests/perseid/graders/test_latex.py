@@ -1,10 +1,12 @@
 """LaTeX, compared by the real process; how it is lost is tried on it."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from perseid.graders import equivalent, latex
+from perseid.graders import BUILT_IN, Asked, equivalent, latex
+from perseid.problems import Gold, Problem
 
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.slow
@@ -53,6 +56,8 @@ def _nothing_is_left() -> Iterator[None]:
         (r"\sqrt{8}", r"2\sqrt{2}"),
         (r"$1.2 \times 10^{3}$", "1200"),
         ("x = 5", "5"),
+        ("$hello$", "hello"),
+        ("ba", "ab"),
         ("x = -5", "-5"),
         (r"45^\circ", "45"),
         (r"5\text{ cm}^2", "5"),
@@ -78,6 +83,9 @@ def test_the_same_mathematics_is_right(answer: str, gold: str) -> None:
         ("1.41421356237310", r"\sqrt{2}"),
         (r"50\%", r"\frac{1}{2}"),
         ("$977$, or maybe $5$", "5"),
+        ("olleh", "hello"),
+        (r"$\text{olleh}$", r"\text{hello}"),
+        ("on", "no"),
         ("3!", "6"),
         (r"\gcd(168, 360)", "24"),
         (r"$\sqrt{16}$", "4"),
@@ -158,6 +166,28 @@ def test_a_fork_asks_a_process_of_its_own() -> None:
         os._exit(0 if right else 1)
     assert equivalent(r"\frac{9}{3}", "3") is True
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_fork_of_who_has_graded_grades_too() -> None:
+    """Threads do not live on in a fork."""
+
+    async def graded() -> list[bool | None]:
+        problem = Problem("p", "s", "math", "?")
+        return await BUILT_IN["math"].grade([Asked(problem, Gold("p", "2"), r"\frac{8}{4}")])
+
+    assert asyncio.run(graded()) == [True]
+    child = os.fork()
+    if child == 0:
+        right = asyncio.run(graded()) == [True]
+        latex.comparer.close()
+        os._exit(0 if right else 1)
+    deadline = time.monotonic() + 60.0
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if ended == (0, 0):
+        os.kill(child, signal.SIGKILL)
+        ended = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(ended[1]) == 0
 
 
 SCRIPT = r"""
