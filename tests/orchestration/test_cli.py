@@ -57,6 +57,19 @@ def test_servers_that_are_all_down_are_named_with_what_to_do(refused: Refused, t
     assert list((tmp_path / "root").rglob("manifest.json")) == []
 
 
+def test_a_grader_that_cannot_be_loaded_is_said_before_anything_is_made(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "sums.jsonl").write_text("".join(f'{{"question": "{n}?", "answer": "{n}"}}\n' for n in range(20)))
+    (tmp_path / "near.py").write_text("import nothing_of_this_name\n\ndef grade(question, gold, answers): ...\n")
+    own = f"{{near: {{python: {tmp_path / 'near.py'}}}}}"
+    train = f"{{train: [{{source: jsonl, path: {tmp_path / 'sums.jsonl'}, kind: near}}], held_out: {{problems: 5}}}}"
+    models = "{policy: {base: pretrained, from: a/b}}"
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"name: mine\nproblems: {train}\nmodels: {models}\ngraders: {own}\nrounds: [{{}}]\n")
+    said = refused("evolve", str(path), "--root", str(tmp_path / "root"))
+    assert "graders.near.python: expected a grader that can be loaded: ModuleNotFoundError" in said
+    assert list((tmp_path / "root").rglob("manifest.json")) == []
+
+
 def test_a_misspelt_option_or_command_is_named_with_what_to_do() -> None:
     for arguments, named in ((("status", "smoke", "--sede", "1"), "--sede"), (("evolv",), "evolv")):
         done = run(*arguments)

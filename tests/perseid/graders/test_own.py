@@ -86,7 +86,8 @@ def test_it_is_given_question_gold_and_the_answers_of_one_problem(make: Make, as
         ("os.killpg(0, signal.SIGTERM)", "it was ended by signal 15"),
         ("os.close(3); os.closerange(0, 64); return [1.0] * len(answers)", "it "),
         ("for fd in range(3, 16):\n    try: os.write(fd, b'1\\n')\n    except OSError: pass", "it "),
-        ("sys.setrecursionlimit(10**6)\ndef deep(): deep()\ndeep()", ""),
+        ("import ctypes; ctypes.string_at(0)", "it was ended by signal 11"),
+        ("def deep(): deep()\ndeep()", "RecursionError: maximum recursion depth exceeded"),
     ],
 )
 def test_what_fails_is_no_verdict_and_is_told_once(
