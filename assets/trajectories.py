@@ -24,7 +24,7 @@ from perseid.search.rows import Rows
 
 __all__ = ["VERSION", "after", "make"]
 
-VERSION = 5  # a version is what was read: the pool of its round, the grader, the kernel
+VERSION = 6  # samples that were cut, and endings without an answer, are counted
 
 
 def make(work: Work) -> Made:
@@ -86,6 +86,8 @@ def summary(found: dict[str, pl.DataFrame], facets: pl.DataFrame, counts: Update
             "tokens": tokens,
             "merged samples": float(searches["merged"].sum()),
             "refused samples": float(searches["refused"].sum()),
+            "samples cut by length": float(searches["cut"].sum()),
+            "endings without an answer": float(searches["unanswered"].sum()),
             "answers without a verdict": float(searches["untold"].sum()),
             "executions": counts.executions,
             "executions reused": counts.reused,

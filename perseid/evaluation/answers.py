@@ -119,7 +119,7 @@ def _drawn(tree: Tree, kind: tuple[str, str]) -> Iterator[Given]:
     """A row a sample, those included that the engine would not draw; one at least, for the question was asked."""
     children = tree.root.children
     for number, node in enumerate(children):
-        status = "no_answer" if node.answer is None else "answer"
+        status = "answer" if node.answer is not None else "cut" if node.draft.cut else "no_answer"
         yield Given(tree.problem_id, *kind, number, status, node.answer, node.draft.tokens, node.stats.prior)
     for number in range(len(children), len(children) + max(tree.refused, not children)):
         yield Given(tree.problem_id, *kind, number, "refused", None, 0, None)

@@ -8,6 +8,7 @@ A metric's name says how was answered and what is said of it, `<decoding>_<stati
 | pass@k, maj@k, ppm_best@k | of k samples: one is right; the vote is; the one that the PPM scores highest is |
 | tokens | generated for it |
 | refused | whether the engine refused to answer, in part at least |
+| cut, no_answer | the share of samples that the length limit ended, that ended without an answer |
 | untold | whether the grader could not tell of an answer |
 | delta_previous, delta_control | pass@1 less that of the round before, of the control: over the problems both have |
 
@@ -162,6 +163,8 @@ def _counts(group: pl.DataFrame) -> dict[str, float]:
     return {
         "tokens": float(group["tokens"].sum()),
         "refused": float((group["status"] == "refused").any()),
+        "cut": float((group["status"] == "cut").sum()) / group.height,
+        "no_answer": float((group["status"] == "no_answer").sum()) / group.height,
         "untold": float(group["correct"].null_count() > 0),
     }
 

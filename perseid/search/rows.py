@@ -83,5 +83,5 @@ def _search(tree: Tree) -> tuple[Any, ...]:
     answers = tree.answers()
     correct = sum(bool(node.correct) for node in answers)
     counts = (tree.rollouts, len(tree.nodes), tree.tokens, len(answers), correct)
-    work = (tree.ended, tree.samples, tree.merged, tree.refused, tree.executions, tree.untold)
-    return (tree.problem_id, tree.solved, *counts, tree.difficulty, *work)
+    work = (tree.ended, tree.samples, tree.merged, tree.refused, tree.executions, tree.untold, tree.cut)
+    return (tree.problem_id, tree.solved, *counts, tree.difficulty, *work, tree.unanswered)

@@ -114,6 +114,11 @@ class Tree:
     def answers(self) -> list[Node]:
         return [node for node in self.nodes if node.stats.status == "answer"]
 
+    @property
+    def unanswered(self) -> int:
+        """Endings that came to no answer: nothing was printed, or no rule finds one in the text."""
+        return sum(node.draft.ends and node.draft.parsed and node.stats.status == "unparsable" for node in self.nodes)
+
     def told(self) -> list[Node]:
         """The answers without those that the grader cannot tell of; where nothing is graded, all of them."""
         return [node for node in self.answers() if node.correct is not None or not self.untold]

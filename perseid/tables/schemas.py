@@ -165,7 +165,10 @@ class Trajectories(Table):
 
 
 class Searches(Table):
-    """One row a problem. easy: all answers told right; medium: some; hard: none. The counts are those of a `Tree`."""
+    """One row a problem. easy: all answers told right; medium: some; hard: none. The counts are those of a `Tree`.
+
+    cut: samples that the length limit ended. unanswered: endings that came to no answer though they were not cut.
+    """
 
     problem_id: str = pa.Field(**Text)
     solved: bool
@@ -181,6 +184,8 @@ class Searches(Table):
     refused: int = pa.Field(ge=0)
     executions: int = pa.Field(ge=0)
     untold: int = pa.Field(ge=0)
+    cut: int = pa.Field(ge=0)
+    unanswered: int = pa.Field(ge=0)
 
     class Config:
         unique = ["problem_id"]
@@ -317,15 +322,16 @@ class PairScores(Table):
 class Evaluations(Table):
     """One sample of a held-out problem, every one that was asked for; `status` says whether it came to an answer.
 
-    `refused`: the engine would not go on from the question. `correct` is null where the grader cannot tell. `tokens`
-    generated for it; `ppm` the PPM's score of it, where it was asked.
+    `refused`: the engine would not go on from the question; `cut`: the length limit ended it before it answered;
+    `no_answer`: it ended, and no answer was found in it or it did not run. `correct` is null where the grader cannot
+    tell. `tokens` generated for it; `ppm` the PPM's score of it, where it was asked.
     """
 
     problem_id: str = pa.Field(**Text)
     arm: str = pa.Field(isin=["policy", "control"])
     decoding: str = pa.Field(isin=["greedy", "sampled", "mcts", "matched"])
     sample: int = pa.Field(ge=0)
-    status: str = pa.Field(isin=["answer", "no_answer", "refused"])
+    status: str = pa.Field(isin=["answer", "no_answer", "cut", "refused"])
     answer: str = pa.Field(nullable=True)
     correct: bool = pa.Field(nullable=True)
     tokens: int = pa.Field(ge=0)

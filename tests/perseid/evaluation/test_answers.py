@@ -128,6 +128,18 @@ def test_a_program_without_an_answer_is_not_right_and_not_refused(by: Examiner, 
     assert rows.select("status", "answer", "correct").rows() == [("no_answer", None, False)] * 2
 
 
+class Short(Writer):
+    """A policy whose answers the length limit ends."""
+
+    def continued(self, request: Generate) -> Completion:
+        return super().continued(request)._replace(stop="")
+
+
+def test_an_answer_that_is_cut_by_its_length_is_told_from_none(by: Examiner) -> None:
+    rows = greedy(PROBLEMS, Short(RIGHT), "policy", by)
+    assert rows.select("status", "answer", "correct").rows() == [("cut", None, False)] * 2
+
+
 def test_an_answer_that_cannot_be_told_is_neither_right_nor_wrong(by: Examiner) -> None:
     judge = Judge(PROBLEMS, [Gold("lcm-1", "twelve"), Gold("lcm-2", "35")])
     rows = greedy(PROBLEMS, Writer(RIGHT), "policy", replace(by, judge=judge))

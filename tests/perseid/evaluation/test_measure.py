@@ -59,6 +59,8 @@ def test_every_metric_by_hand() -> None:
         ("policy", "greedy_tokens"): (10.0, 2),
         ("policy", "greedy_refused"): (0.0, 2),
         ("policy", "greedy_untold"): (0.0, 2),
+        ("policy", "greedy_cut"): (0.0, 2),
+        ("policy", "greedy_no_answer"): (0.0, 2),
         ("policy", "greedy_delta_previous"): (0.5, 2),
         ("policy", "greedy_delta_control"): (0.5, 2),
         ("policy", "sampled_pass@1"): (0.5, 2),
@@ -68,6 +70,8 @@ def test_every_metric_by_hand() -> None:
         ("policy", "sampled_tokens"): (20.0, 2),
         ("policy", "sampled_refused"): (0.0, 2),
         ("policy", "sampled_untold"): (0.0, 2),
+        ("policy", "sampled_cut"): (0.0, 2),
+        ("policy", "sampled_no_answer"): (0.0, 2),
         ("policy", "ppm_pair_accuracy"): (0.5, 2),
         ("policy", "verified_but_wrong"): (2 / 3, 3),
         ("policy", "verified_untold"): (0.5, 4),
@@ -75,9 +79,25 @@ def test_every_metric_by_hand() -> None:
         ("control", "greedy_tokens"): (10.0, 2),
         ("control", "greedy_refused"): (0.0, 2),
         ("control", "greedy_untold"): (0.0, 2),
+        ("control", "greedy_cut"): (0.0, 2),
+        ("control", "greedy_no_answer"): (0.0, 2),
     }
     assert found["policy", "greedy_delta_control", "new_wording"] == (0.0, 1)
     assert found["control", "greedy_pass@1", "seen"] == (0.0, 1)
+
+
+def test_what_was_cut_and_what_came_to_no_answer_are_shares_of_the_samples() -> None:
+    rows = answers(
+        ("p1", "policy", "sampled", 0, None, False, None),
+        ("p1", "policy", "sampled", 1, None, False, None),
+        ("p2", "policy", "sampled", 0, None, False, None),
+        ("p2", "policy", "sampled", 1, "2", True, None),
+    )
+    cut = (pl.col("problem_id") == "p1") & (pl.col("sample") == 0)
+    none = pl.when(pl.col("answer").is_null()).then(pl.lit("no_answer")).otherwise("status")
+    found = measured(Evidence(), rows.with_columns(status=pl.when(cut).then(pl.lit("cut")).otherwise(none)))
+    assert found["policy", "sampled_cut", "all"] == (0.25, 2)
+    assert found["policy", "sampled_no_answer", "all"] == (0.5, 2)
 
 
 def test_what_was_not_measured_has_no_row() -> None:

@@ -54,7 +54,7 @@ def tree(problem_id: str, steps: Mapping[str, tuple[float, bool | None]], prior:
     names = {True: {"p1": T1, "p3": T3}.get(problem_id), False: problem_id[1] * 15 + "f"}
     right_ones = sum(right for _, right in leaves)
     difficulty = "easy" if right_ones else "hard"
-    work = ("done", len(nodes), 0, 0, len(nodes), 0)
+    work = ("done", len(nodes), 0, 0, len(nodes), 0, 0, 0)
     return {
         "nodes": nodes,
         "texts": [(problem_id, node, f"[{node}]", "", "") for node in steps],

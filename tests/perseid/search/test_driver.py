@@ -286,6 +286,9 @@ def test_tables_are_sorted_whole_and_complete(toy: Any) -> None:
         found["trajectories"].height == nodes.filter(pl.col("status") == "answer").height == searches["answers"].sum()
     )
     assert nodes.filter(pl.col("answer").is_null() != pl.col("correct").is_null()).height == 0
+    assert searches["cut"].sum() == sum(tree.cut for tree in trees) > 0
+    ended = nodes.filter(pl.col("status") == "unparsable", pl.col("execution") == "ok")
+    assert ended.height == searches["unanswered"].sum() > 0
     parents = nodes.select("problem_id", node_id="parent_id").filter(pl.col("node_id") != "")
     assert parents.join(nodes, on=["problem_id", "node_id"], how="anti").height == 0
 
