@@ -13,6 +13,7 @@ from assets.work import Made, Work
 from models.examples import Example, Trained
 from perseid.errors import UserError
 from perseid.tables import columns_of
+from perseid.training import PolicyTraining
 
 __all__ = ["VERSION", "after", "make"]
 
@@ -24,7 +25,7 @@ LEARNED = ("verified", "unverified")  # roles that give trajectories
 
 
 def make(work: Work) -> Made:
-    return train(work, taught(work))
+    return train(work, taught(work), work.settings.training.policy)
 
 
 def taught(work: Work) -> pl.DataFrame:
@@ -41,10 +42,10 @@ def taught(work: Work) -> pl.DataFrame:
     return rows
 
 
-def train(work: Work, rows: pl.DataFrame) -> Made:
+def train(work: Work, rows: pl.DataFrame, settings: PolicyTraining) -> Made:
     e = work.settings
     work.machines.threads(e.engine)
-    settings, out = e.training.policy, work.draft.path("model")
+    out = work.draft.path("model")
     attempt, lora = attempt_at(work, "training.policy"), e.models.policy.lora
     learned = examples(work, rows)
     trained = work.machines.trainer().policy(learned, work.model("base"), settings, lora, out, attempt)

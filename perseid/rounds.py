@@ -13,7 +13,9 @@ from perseid.mistakes import mistake
 from perseid.section import DISCRIMINATOR, Section
 
 # Keys of an experiment that no round changes; `problems` but for its pool.
-COMMON: Final = ("name", "description", "seed", "recipe", "problems", "models", "gate", "control", "shards", "rounds")
+COMMON: Final = (
+    *("name", "description", "seed", "recipe", "problems", "graders", "models", "gate", "control", "shards", "rounds"),
+)
 
 
 def _kind(value: Any) -> Any:

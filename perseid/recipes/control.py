@@ -31,11 +31,12 @@ class Control(Section):
 def control_round(e: Experiment, r: int) -> int | None:
     """The round whose control is that of round `r`, None where there is none.
 
-    Of those that see demonstrations alone, rounds alike in all that they read share one.
+    Of those that see demonstrations alone, rounds alike in all that they read share one, but where epochs say how long
+    a policy trains, which then depends on its round.
     """
     if e.control is None:
         return None
-    if e.control.kind == "unverified":
+    if e.control.kind == "unverified" or e.at(r).training.policy.epochs:
         return r
     alike = deciding(e.at(r), READS)
     return next(n for n in range(1, r + 1) if deciding(e.at(n), READS) == alike)

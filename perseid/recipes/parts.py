@@ -68,14 +68,18 @@ def policy(e: Experiment, r: int, more: Mapping[str, Refs]) -> Stage:
 
 
 def control(e: Experiment, r: int, trees: str, more: Mapping[str, Refs]) -> Iterator[Stage]:
-    """The stages of the arm that the section `control` asks for, if this round has one of its own."""
+    """The stages of the arm that the section `control` asks for, if this round has one of its own.
+
+    Where epochs say how long the policy trains, the arm is told by it: fewer examples would be fewer steps.
+    """
+    pace = {"pace": here("policy")} if e.at(r).training.policy.epochs else {}
     if e.control is not None and e.control.kind == "unverified":
         drawn = {"pool": here("pool"), "trees": here(trees), "verified": here("verified")}
         yield Stage("unverified", "unverified", drawn, ("selection.top", "seed"), ("format",), "refine")
-        known = {**more, **BASE, "unverified": history("unverified", e.at(r).training.policy.history)}
+        known = {**more, **BASE, "unverified": history("unverified", e.at(r).training.policy.history), **pace}
         yield Stage("control", "control", known, ("control", *TRAINING), ("format",), "update")
     elif control_round(e, r) == r:
-        yield Stage("control", "control", {**PROBLEMS, **BASE}, READS, ("format",), "update")
+        yield Stage("control", "control", {**PROBLEMS, **BASE, **pace}, READS, ("format",), "update")
 
 
 def evaluation(e: Experiment, r: int, more: Mapping[str, Refs]) -> Stage:

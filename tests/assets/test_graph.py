@@ -122,6 +122,15 @@ def test_a_round_that_trains_otherwise_has_a_control_of_its_own() -> None:
     assert "round_02/control" in graph["round_02/evaluation"]
 
 
+def test_where_epochs_say_how_long_a_policy_trains_each_round_s_control_is_told_by_it() -> None:
+    graph = edges(experiment(training={"policy": {"epochs": 2}}))
+    for number in (1, 2):
+        control = graph[f"round_{number:02d}/control"]
+        assert control == ["problems", "round_00/policy", f"round_{number:02d}/policy"]
+    e = experiment(training={"policy": {"epochs": 2}}, control={"kind": "unverified"}, recipe="rejection", rounds=[{}])
+    assert unroll(e)["x/round_01/control"].roles["pace"] == ("x/round_01/policy",)
+
+
 def test_rounds_that_differ_in_what_no_control_reads_share_one() -> None:
     of_the_policy = {"verified_weight": 9, "history": "this_round"}
     graph = edges(experiment(rounds=[{}, {"training": {"policy": of_the_policy}}]))

@@ -23,7 +23,6 @@ EXPERIMENT = Experiment.model_validate(
         "rounds": [{}],
     }
 )
-GRAPH = unroll(EXPERIMENT)
 END = "<|end_of_answer|>"
 
 
@@ -53,8 +52,9 @@ def store(store: Store) -> Store:
     return store
 
 
-def made(store: Store, key: str, maker: Any, trainer: FakeTrainer) -> tuple[Made, Manifest]:
-    plan, machines, none = Plan(EXPERIMENT, GRAPH, GRAPH[key]), FakeMachines(trainer), None
+def made(store: Store, key: str, maker: Any, trainer: FakeTrainer, e: Experiment = EXPERIMENT) -> tuple[Made, Manifest]:
+    graph = unroll(e)
+    plan, machines, none = Plan(e, graph, graph[key]), FakeMachines(trainer), None
     given: Any = (machines, none)
     with store.draft(key) as draft:
         inputs = present_inputs(plan, store)
@@ -79,6 +79,20 @@ def test_the_arm_trains_on_them_from_the_base_with_the_weight_that_verified_ones
     assert rows == [(name, "unverified", 1, 5.0) for name in ids]
     [(_, _, start, *_)] = trainer.asked
     assert (start / "model.safetensors").read_text() == "base"
+
+
+def test_where_epochs_say_how_long_the_arm_takes_as_many_steps_as_the_policy(store: Store) -> None:
+    """Of 7 examples that the policy learned from, 5 times each, in batches of 8, twice."""
+    whole = EXPERIMENT.model_dump()
+    whole["training"]["policy"] |= {"epochs": 2, "batch": 8}
+    e = Experiment.model_validate(whole)
+    rows = [(f"{n:016x}", "verified", 1, "p0", f"{n:016x}", 5.0) for n in range(7)]
+    publish(store, "x/round_01/policy", {"examples": frame("examples", rows)})
+    made(store, "x/round_01/unverified", unverified, FakeTrainer())
+    trainer = FakeTrainer()
+    made(store, "x/round_01/control", control, trainer, e)
+    settings = trainer.asked[0][3]
+    assert (settings.steps, settings.epochs) == (2 * 5, 0)
 
 
 def test_where_nothing_was_verified_nothing_is_drawn(store: Store) -> None:
