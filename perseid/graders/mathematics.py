@@ -73,13 +73,13 @@ def at_once(answer: str, gold: str) -> Any:
 WORD: Final = re.compile(r"[A-Za-z]{3,}(?:[ -][A-Za-z]+)*|[Nn][Oo]")
 FUNCTION: Final = re.compile(r"\b(?:arc)?(?:sin|cos|tan|cot|sec|csc|log|exp|sqrt|sinh|cosh|tanh)")
 GROUPED: Final = re.compile(r"([+-]?\d{1,3})(?:(,|\{,\}| |\\[,! ]|~)\d{3})(?:\2\d{3})*(?:\.\d+)?")
-MONEY: Final = re.compile(r"\\?\$\s*(?=[\d.])")
+MONEY: Final = re.compile(r"\A\\?\$\s*(?=[\d.])")
 WRITTEN: Final = str.maketrans({"−": "-", "⁄": "/", "²": "^{2}", "³": "^{3}", "π": r"\pi ", "∞": r"\infty "})
 
 
 def _plain(text: str) -> str:
     """Without what wraps it, and without the sign of money before a number."""
-    return MONEY.sub("", bare(text.translate(WRITTEN)), count=1) if len(text) <= MAX_LENGTH else text
+    return MONEY.sub("", bare(text.translate(WRITTEN))) if len(text) <= MAX_LENGTH else text
 
 
 def _value(text: str) -> Fraction | None:
@@ -129,7 +129,7 @@ def _other(answer: str, gold: str) -> bool:
     """Whether an answer is surely another, though it may have the same value; both without what wraps them."""
     if answer.casefold() == gold.casefold() and answer != gold:
         return True
-    if number(gold) is not None and LEFT_TO_DO.search(DONE.sub("", answer)):
+    if _value(gold) is not None and LEFT_TO_DO.search(DONE.sub("", answer)):
         return True
     if r"\{" in (answer[:2], gold[:2]) and "(" in (answer[:1], gold[:1]) and not CONDITION.search(answer + gold):
         return True

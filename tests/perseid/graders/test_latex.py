@@ -87,6 +87,8 @@ def test_the_same_mathematics_is_right(answer: str, gold: str) -> None:
         (r"$\text{olleh}$", r"\text{hello}"),
         ("on", "no"),
         ("3!", "6"),
+        ("2^{11}", "2,048"),
+        (r"1 + \$4", "5"),
         (r"\gcd(168, 360)", "24"),
         (r"$\sqrt{16}$", "4"),
         (r"\log_2 8", "3"),
