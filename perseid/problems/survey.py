@@ -6,7 +6,8 @@
 | a question again, with another gold | bad rows, all of them: nobody can tell which gold is right |
 | an id again, with another question | bad rows but for the first |
 
-Keeps 32 bytes a row, so that ten million are no matter; texts only of rows that are left out.
+Keeps 32 bytes a row (40 where so many problems are to be held out), and for a moment as many again to sort them, so
+that ten million are no matter; texts only of rows that are left out.
 """
 
 import json
@@ -76,14 +77,14 @@ def survey(
 
     Raises `UserError` that names the first bad rows and counts all, where one is of a source that stops at them.
     """
-    found, known = Survey(), _Known()
+    found, known = Survey(), _Known(hash_of)
     for number, stream, read in rows_of(streams, told):
         found.rows = number + 1
         if read.item is None or (held_out is not None and held_out(read)):
             fault = read.fault or HELD_OUT
             found.skipped.append(Skipped(number, stream.source.name, read.file, read.line, fault))
         else:
-            known.add(number, read, hash_of(read) if hash_of else 0)
+            known.add(number, read)
     reasons = known.reasons()
     if reasons:
         for number, stream, read in rows_of(streams, told):
@@ -119,22 +120,25 @@ def _stop(streams: Sequence[Stream], skipped: Sequence[Skipped]) -> None:
 
 
 class _Known:
-    """Of every good row: its number, hashes of its question, of question and gold, of its id, and what is wanted."""
+    """Of every good row: its number, hashes of its question, of question and gold, of its id; what else is wanted."""
 
-    def __init__(self) -> None:
-        self.columns = [array("Q") for _ in range(5)]
+    def __init__(self, wanted: Callable[[Read], int] | None) -> None:
+        self.columns, self.wanted = [array("Q") for _ in range(4)], array("Q")
+        self.hash_of = wanted
 
-    def add(self, number: int, read: Read, wanted: int) -> None:
+    def add(self, number: int, read: Read) -> None:
         assert read.item is not None
         question, problem = normal(read.item), read.item.problem
         gold = read.answer or json.dumps(read.item.gold.answer, sort_keys=True)
-        values = (number, hash64(question), hash64(f"{gold}\0{question}"), hash64(problem.problem_id), wanted)
+        values = (number, hash64(question), hash64(f"{gold}\0{question}"), hash64(problem.problem_id))
         for column, value in zip(self.columns, values, strict=True):
             column.append(value)
+        if self.hash_of is not None:
+            self.wanted.append(self.hash_of(read))
 
     def reasons(self) -> dict[int, str]:
         """By row, why it is left out."""
-        rows, questions, golds, ids, _ = map(_view, self.columns)
+        rows, questions, golds, ids = map(_view, self.columns)
         found: dict[int, str] = {}
         for place in _runs(questions):
             if (golds[place] == golds[place[0]]).all():
@@ -147,8 +151,8 @@ class _Known:
         return found
 
     def hashes(self, without: Set[int]) -> Hashes:
-        rows, wanted = _view(self.columns[0]), _view(self.columns[4])
-        if not without:
+        rows, wanted = _view(self.columns[0]), _view(self.wanted)
+        if not without or not wanted.size:
             return wanted
         return wanted[~np.isin(rows, np.fromiter(without, np.uint64, len(without)))]
 
