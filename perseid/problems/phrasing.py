@@ -22,6 +22,7 @@ class PhrasingError(ValueError):
 def columns_of(template: str) -> frozenset[str]:
     """The columns that a template names. Raises `PhrasingError` for one that is no template."""
     try:
+        _compiled(template)  # where filters and tests have to be known
         return frozenset(meta.find_undeclared_variables(ENVIRONMENT.parse(template)))
     except (TemplateError, RecursionError) as error:
         raise PhrasingError(f"expected a Jinja template: {error or type(error).__name__}") from None
