@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import random
 import re
@@ -102,6 +103,35 @@ def test_an_artifact_is_fresh_while_code_and_inputs_are_the_same(store: Store) -
     assert store.fresh(KEY, "other code", INPUTS) is None
     assert store.fresh(KEY, "code", {"toy/problems": "1" * 16}) is None
     assert store.fresh(KEY, "code", {}) is None
+
+
+def test_inputs_that_swap_their_roles_are_another_making_and_roles_that_nobody_recorded_are_any(store: Store) -> None:
+    roles = {"policy": ("toy/a",), "teacher": ("toy/b",)}
+    swapped = {"policy": ("toy/b",), "teacher": ("toy/a",)}
+    manifest = published(store, facts=Facts(roles=roles))
+    assert store.fresh(KEY, "code", INPUTS, roles) == store.fresh(KEY, "code", INPUTS) == manifest
+    assert store.fresh(KEY, "code", INPUTS, swapped) is None
+    assert store.restore(KEY, "code", INPUTS, swapped) is None
+    old = manifest.model_copy(update={"roles": {}})
+    assert old.same_making("code", INPUTS, swapped)
+
+
+def test_a_version_is_read_in_the_role_that_is_recorded(store: Store) -> None:
+    manifest = published(store, facts=Facts(roles={"problems": ("toy/problems",)}))
+    assert manifest.read_as("problems", "toy/problems") == "0" * 16
+    assert manifest.read_as("policy", "toy/problems") is None
+    before = manifest.model_copy(update={"roles": {}})
+    assert before.read_as("policy", "toy/problems") == "0" * 16
+    assert before.read_as("policy", "toy/others") is None
+
+
+def test_a_manifest_of_before_roles_is_read(store: Store) -> None:
+    manifest = published(store)
+    path = store.place(KEY) / manifest.version / "manifest.json"
+    written = json.loads(path.read_text())
+    assert written.pop("roles") == {}
+    path.write_text(json.dumps({name: value for name, value in written.items() if name != "seal"}))
+    assert store.current(KEY) == manifest
 
 
 def test_a_version_of_before_counts_again_for_what_made_it(store: Store) -> None:

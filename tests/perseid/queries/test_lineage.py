@@ -125,6 +125,17 @@ def test_problems_of_a_policy_are_those_of_its_examples_and_of_a_ppm_those_of_it
     assert problems_of(store, "toy/round_01/ppm").select(columns).rows() == [("p1", "family=gcd", "pair", 1, 1)]
 
 
+def test_what_reads_pairs_in_another_role_did_not_train_on_them(store: Store, write: Writer) -> None:
+    pairs = "toy/round_01/pairs"
+    write("round_03/audit", {}, ("round_01/pairs",), "audit", roles={"looked_at": (pairs,)})
+    write("round_03/guide", {}, ("round_01/pairs",), "guide", roles={"pairs": (pairs,)})
+    keys = checkpoints_of(store, "p1")["key"].to_list()
+    assert "toy/round_03/guide" in keys
+    assert "toy/round_03/audit" not in keys
+    assert problems_of(store, "toy/round_03/guide")["problem_id"].to_list() == ["p1"]
+    assert problems_of(store, "toy/round_03/audit").height == 0
+
+
 def test_checkpoints_of_a_problem_are_all_that_ever_trained_on_it(store: Store, write: Writer) -> None:
     write("round_01/policy", {"examples": TAUGHT}, ("problems",), "again")
     columns = ["key", "current", "source", "row_ids"]

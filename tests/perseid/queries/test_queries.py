@@ -165,6 +165,21 @@ def test_lineage_holds_the_edges_of_all_versions(store: Store, write: Writer) ->
     assert rows(run_query(store, parents)) == expected
 
 
+def test_an_edge_stands_in_the_roles_in_which_its_input_was_read_and_in_none_where_nobody_recorded_them(
+    store: Store, write: Writer
+) -> None:
+    policy, other = "toy/round_01/policy", "toy/round_00/policy"
+    roles = {"student": (policy,), "teacher": (policy, other)}
+    write("round_03/distilled", {}, ("round_01/policy", "round_00/policy"), "distilled", roles=roles)
+    edges = "select role, parent_key from lineage where child_key = $key order by all"
+    assert rows(run_query(store, edges, {"key": "toy/round_03/distilled"})) == [
+        ("student", policy),
+        ("teacher", other),
+        ("teacher", policy),
+    ]
+    assert {role for role, _ in rows(run_query(store, edges, {"key": "toy/round_01/ppm"}))} == {None}
+
+
 def test_solved_share_by_round_and_whatever_is_known_of_problems(store: Store, write: Writer) -> None:
     found = run_query(store, "solved_by_round_and_facet")
     assert rows(found) == [
