@@ -1,7 +1,7 @@
 """Files of problems: found by path and glob, told by their content, opened as bytes or as text.
 
-Text is UTF-8, with or without a byte order mark, or UTF-16 with one; `.gz` is unpacked on the way. Lines end at LF or
-CR LF, and not at the other characters that Unicode calls line breaks.
+Text is UTF-8, with or without a byte order mark, or UTF-16 with one; what gzip packed is unpacked on the way. Lines
+end at LF or CR LF, and not at the other characters that Unicode calls line breaks.
 
 Does not promise that a file stays what it is while it is read: `content_key` before and after tells.
 """
@@ -24,6 +24,7 @@ from perseid.errors import UserError, printable
 MAX_ROW_BYTES: Final = 16 * 2**20  # a longer line is no row: JSON without line breaks, or something else altogether
 CHUNK_BYTES: Final = 2**20
 GLOB: Final = frozenset("*?[")
+GZIP: Final = b"\x1f\x8b"
 UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -66,7 +67,7 @@ def shown(file: Path, root: Path) -> str:
 def bytes_of(file: Path) -> Iterator[IO[bytes]]:
     """The file's bytes, unpacked. Raises `UserError` where it cannot be read."""
     with _readable(file), open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as raw:
-        if file.suffix == ".gz":
+        if raw.peek(2)[:2] == GZIP:  # whatever it is called
             with gzip.open(raw) as unpacked:
                 yield io.BufferedReader(unpacked, CHUNK_BYTES)
         else:
