@@ -62,6 +62,7 @@ SQL_TYPES: Final[Mapping[Any, str]] = {
     pl.Float64: "double",
     pl.Boolean: "boolean",
 }
+FILE: Final = "_file"  # what DuckDB calls the file of a row: no column of a table
 ONCE: Final = ("problems", "gold", "facets")  # a row a key, in however many artifacts it stands
 VIEWS: Final = (*SCHEMAS, "manifests", "lineage")
 
@@ -269,21 +270,21 @@ def _make_view(connection: duckdb.DuckDBPyConnection, name: str, files: pl.DataF
         only = f"distinct on (place.experiment, {key})"
     connection.execute("create schema if not exists files")
     _make_table(connection, f"files.{name}", files)
-    rows = _parquet(files["file"]) if files.height else _no_rows(name)
+    rows = _parquet(files[FILE]) if files.height else _no_rows(name)
     connection.execute(
         f"create view {name} as select {only} {', '.join(columns + place)} "
-        f"from {rows} as rows join files.{name} as place using (file)" + (" order by place.made desc" if only else "")
+        f"from {rows} as rows join files.{name} as place using ({FILE})" + (" order by place.made desc" if only else "")
     )
 
 
 def _parquet(files: Sequence[str] | pl.Series) -> str:
     quoted = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-    return f"read_parquet([{quoted}], filename = 'file', hive_partitioning = false)"
+    return f"read_parquet([{quoted}], filename = '{FILE}', hive_partitioning = false)"
 
 
 def _no_rows(name: str) -> str:
     """What stands for Parquet files where there are none: the table's columns, without a row."""
-    columns = {"file": pl.String, **columns_of(name)}
+    columns = {FILE: pl.String, **columns_of(name)}
     nulls = [f'null::{SQL_TYPES[dtype]} as "{column}"' for column, dtype in columns.items()]
     return f"(select {', '.join(nulls)} where false)"
 
@@ -295,7 +296,7 @@ def _files(store: Store, manifests: Iterable[Manifest], table: str) -> pl.DataFr
         for manifest in manifests
         if name in manifest.files
     ]
-    return pl.DataFrame(rows, schema={"file": pl.String, **PLACE, "made": pl.String}, orient="row")
+    return pl.DataFrame(rows, schema={FILE: pl.String, **PLACE, "made": pl.String}, orient="row")
 
 
 def _place(manifest: Manifest) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from perseid.errors import UserError
 from perseid.queries import VIEWS, Limits, named, run_query
 from perseid.queries.running import ONCE
 from perseid.tables import SCHEMAS, columns_of
-from tests.perseid.queries.conftest import PAIR, POOLS, T1, TAUGHT, Writer, tree
+from tests.perseid.queries.conftest import PAIR, POOLS, PROBLEMS, T1, TAUGHT, Writer, tree
 
 
 def rows(found: pl.DataFrame, *columns: str) -> list[tuple[Any, ...]]:
@@ -258,6 +258,12 @@ def test_a_problem_that_several_rounds_ask_is_one_problem_with_several_places(st
     asked = run_query(store, "select round, problem_id from pools where split = 'pool' order by all")
     assert rows(asked) == [(1, "p1"), (1, "p2"), (2, "p1"), (2, "p2"), (2, "p3")]
     assert rows(run_query(store, "discoveries"), "pool") == [(1,), (2,)]
+
+
+def test_rows_that_were_left_out_are_asked_for_by_file_and_line(store: Store, write: Writer) -> None:
+    write("problems", {**PROBLEMS, "skipped": [("train", 4, "mine", "a.jsonl", 5, "the gold is empty")]})
+    found = run_query(store, "select file, line, reason, key from skipped")
+    assert rows(found) == [("a.jsonl", 5, "the gold is empty", "toy/problems")]
 
 
 def test_of_two_versions_of_a_problem_the_later_one_is_told(store: Store, write: Writer) -> None:
