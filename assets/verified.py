@@ -15,7 +15,8 @@ def make(work: Work) -> Made:
     problems, found = work.read("pool", "problems"), work.trees("texts", "trajectories")
     with work.machines.sandbox(work.prelude) as sandbox:
         chosen = work.settings.selection
-        kept, rejected = verify(found, problems, work.format, sandbox, chosen.top, chosen.grounded)
+        how = (chosen.top, chosen.grounded, chosen.balance)
+        kept, rejected = verify(found, problems, work.format, sandbox, *how)
     versions = [(shard, manifest.version) for shard, manifest in work.shards("trees").items()]
     work.table("verified", kept)
     work.table("rejected", rejected)

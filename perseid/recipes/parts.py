@@ -58,7 +58,7 @@ def search(name: str, policy: Refs, guide: Mapping[str, Refs]) -> Stage:
 
 def verified(trees: str) -> Stage:
     known, uses = {"pool": here("pool"), "trees": here(trees)}, ("format", "grader", "sandbox", "prelude")
-    return Stage("verified", "verified", known, ("selection.top", "selection.grounded"), uses, "refine")
+    return Stage("verified", "verified", known, ("selection", "-selection.pairs"), uses, "refine")
 
 
 def policy(e: Experiment, r: int, more: Mapping[str, Refs]) -> Stage:

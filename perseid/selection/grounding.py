@@ -43,6 +43,38 @@ def numbers_in(tree: ast.AST) -> set[float]:
     return {float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)}
 
 
+def final_operation(code: str) -> str:
+    """The operation that makes what a program prints last, as Python's syntax calls it ("Sub"); "" where there is none.
+
+    Of a name, that of what it was last assigned; what a call makes is called after the function.
+    """
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    assigned, last = dict[str, str](), ""
+    for statement in tree.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                assigned[name] = _operation(value, assigned)
+            case ast.AugAssign(target=ast.Name(id=name), op=op):
+                assigned[name] = type(op).__name__
+            case ast.Expr(value=ast.Call(func=ast.Name(id="print"), args=[value, *_])):
+                last = _operation(value, assigned)
+    return last
+
+
+def _operation(value: ast.expr, assigned: dict[str, str]) -> str:
+    match value:
+        case ast.BinOp(op=op):
+            return type(op).__name__
+        case ast.Name(id=name):
+            return assigned.get(name, "")
+        case ast.Call(func=ast.Name(id=name), args=args):
+            return name if name not in SAME else _operation(args[0], assigned) if args else ""
+    return ""
+
+
 def _computes(tree: ast.Module) -> bool:
     """Whether the last printed value rests on an operation, here or in what was assigned before."""
     computed, last = set[str](), False

@@ -23,4 +23,6 @@ class Pairs(Section):
 class Selection(Section):
     top: int = Field(2, ge=1, le=1024)  # trajectories a problem, by mean Q then min Q
     grounded: bool = False  # only programs whose numbers stand in their question, and that compute what they print
+    # Of programs that end in one operation, at most so many times the mean of the operations that were found; 0: all
+    balance: float = Field(0.0, ge=0.0, le=1000.0)
     pairs: Pairs = Pairs()

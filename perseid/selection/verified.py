@@ -19,7 +19,8 @@ import polars as pl
 
 from perseid.formats import Format
 from perseid.sandbox import Execution, SandboxFailure
-from perseid.selection.grounding import is_grounded
+from perseid.selection.balance import surplus
+from perseid.selection.grounding import final_operation, is_grounded
 from perseid.tables import frame
 
 Texts = dict[tuple[str, str], tuple[str, str, str]]
@@ -48,6 +49,7 @@ def verify(
     sandbox: Executor,
     top: int,
     grounded: bool = False,
+    balance: float = 0.0,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(`verified`, `rejected`) of the tables `texts` and `trajectories`; at most `top` a problem, `rank` from 1.
 
@@ -68,6 +70,8 @@ def verify(
                 rejected.append((candidate.row["trajectory_id"], problem_id, reason))
             else:
                 kept[problem_id].append(candidate)
+    if balance and format.runs:
+        rejected += _surplus(kept, format, balance)
     rows = [_row(c, about[p], rank) for p, chosen in kept.items() for rank, c in enumerate(chosen, 1)]
     return frame("verified", rows), frame("rejected", rejected)
 
@@ -115,6 +119,18 @@ def _ungrounded(
         kept = [candidate for candidate in queue if is_grounded(format.code_of(candidate.response), question)]
         rejected += [(c.row["trajectory_id"], problem_id, "not grounded") for c in queue if c not in kept]
         queue[:] = kept
+    return rejected
+
+
+def _surplus(kept: dict[str, list[_Candidate]], format: Format, balance: float) -> list[tuple[str, str, str]]:
+    """Those that end in an operation that too many end in, which are no longer kept."""
+    ranked = {c.row["trajectory_id"]: (rank, c) for chosen in kept.values() for rank, c in enumerate(chosen, 1)}
+    kinds = {name: final_operation(format.code_of(c.response)) for name, (_, c) in ranked.items()}
+    rejected = []
+    for name in surplus(kinds, {name: rank for name, (rank, _) in ranked.items()}, balance):
+        candidate = ranked[name][1]
+        kept[candidate.row["problem_id"]].remove(candidate)
+        rejected.append((name, candidate.row["problem_id"], "surplus of its operation"))
     return rejected
 
 

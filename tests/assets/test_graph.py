@@ -202,5 +202,5 @@ def test_the_settings_of_a_node_are_all_that_it_reads_defaults_too_and_nothing_e
     graph = unroll(e)
     pairs = {"positives": 2, "negatives": 2, "margin": 0.25, "min_edit": 20, "final": True, "held_out": 0.25}
     assert settings_of(e, graph["x/round_02/pairs"]) == {"selection.pairs": pairs}
-    assert settings_of(e, graph["x/round_01/verified"]) == {"selection.top": 2, "selection.grounded": False}
+    assert settings_of(e, graph["x/round_01/verified"]) == {"selection": {"top": 2, "grounded": False, "balance": 0.0}}
     assert "history" not in settings_of(e, graph["x/round_01/policy"])["training.policy"]

@@ -56,6 +56,7 @@ STALE: dict[str, set[str]] = {
     "engine.live_trees": set(),
     "selection.top": {"verified"},
     "selection.grounded": {"verified"},
+    "selection.balance": {"verified"},
     "selection.pairs": {"pairs"},
     "training.bootstrap": {"bootstrap"},
     "training.policy": {"policy", "control"},

@@ -5,57 +5,57 @@ either recipe finds something to verify, and something to prefer it to. One has 
 Python alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from models.render import Renderer
+from perseid.engine import Prompt
 
 TEMPLATE = (
     "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 ALPHABET = "0123456789ABCDabcdefghijklmnopqrstuvwxyz QWPLRI+-*=?.,:()<>\n"
-CONTEXT, STEPS, BATCH = 192, 60, 32
+CONTEXT, STEPS, BATCH = 256, 60, 32
 
 
-def made(name: str, folder: Path, texts: list[tuple[str, str]]) -> Path:
-    """The model `name` of MODELS, which continues each first text by a second one. Its folder."""
+Taught = tuple[Prompt, str]  # what it is told, and what it then says
+
+
+def made(name: str, folder: Path, taught: Sequence[Taught]) -> Path:
+    """The model `name` of MODELS, which has learned for a moment to say this. Its folder."""
     import torch
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
     tokenizer = TOKENIZERS[name]()
     model = MODELS[name](len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id)
-    teach(model, tokenizer, texts)
+    teach(model, tokenizer, taught)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
-def teach(model: Any, tokenizer: Any, texts: list[tuple[str, str]]) -> None:
-    """A moment of training on prompt and answer, the loss on the answer alone."""
+def teach(model: Any, tokenizer: Any, taught: Sequence[Taught]) -> None:
+    """A moment of training, the loss on the answer alone."""
     import torch
 
+    renderer = Renderer(tokenizer, tokenizer.chat_template or "")
+    prompts = [renderer.encode(prompt) for prompt, _ in taught]
+    examples = [(told, told + renderer.encode_steps((text,))) for told, (_, text) in zip(prompts, taught, strict=True)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for batch in batches(texts):
-        rows = [encoded(tokenizer, *pair) for pair in batch]
-        longest = max(len(ids) for ids, _ in rows)
-        ids = torch.tensor([row + [tokenizer.pad_token_id] * (longest - len(row)) for row, _ in rows])
-        labels = torch.tensor([[-100] * at + row[at:] + [-100] * (longest - len(row)) for row, at in rows])
+    for step in range(STEPS):
+        rows = [examples[(step * BATCH + place) % len(examples)] for place in range(BATCH)]
+        longest = max(len(ids) for _, ids in rows)
+        ids = torch.tensor([ids + [tokenizer.pad_token_id] * (longest - len(ids)) for _, ids in rows])
+        labels = torch.tensor(
+            [[-100] * len(told) + ids[len(told) :] + [-100] * (longest - len(ids)) for told, ids in rows]
+        )
         loss = model(input_ids=ids, labels=labels).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-
-
-def encoded(tokenizer: Any, prompt: str, answer: str) -> tuple[list[int], int]:
-    first = tokenizer.encode(prompt, add_special_tokens=False)
-    rest = tokenizer.encode(answer, add_special_tokens=False)
-    return first + rest + [tokenizer.eos_token_id], len(first)
-
-
-def batches(texts: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    for step in range(STEPS):
-        yield [texts[(step * BATCH + place) % len(texts)] for place in range(BATCH)]
 
 
 def _byte_level(template: str | None) -> Any:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from perseid.selection.grounding import is_grounded, numbers_of
+from perseid.selection.grounding import final_operation, is_grounded, numbers_of
 
 QUESTION = "Tom had 1,250 stamps and gave 30.5 % to three friends, 8 each. How many are left?"
 
@@ -27,6 +27,21 @@ QUESTION = "Tom had 1,250 stamps and gave 30.5 % to three friends, 8 each. How m
 )
 def test_every_number_stands_in_the_question_and_what_is_printed_is_computed(code: str, grounded: bool) -> None:
     assert is_grounded(code, QUESTION) == grounded
+
+
+@pytest.mark.parametrize(
+    ("code", "operation"),
+    [
+        ("print(9 - 2)", "Sub"),
+        ("a = 3 * 4\nb = a - 1\nprint(int(b))", "Sub"),
+        ("a = 1\na += 2\nprint(a)", "Add"),
+        ("print(total(n))", "total"),
+        ("print(3)", ""),
+        ("print(3", ""),
+    ],
+)
+def test_the_final_operation_is_the_one_that_makes_what_is_printed(code: str, operation: str) -> None:
+    assert final_operation(code) == operation
 
 
 def test_a_number_may_be_written_in_words() -> None:

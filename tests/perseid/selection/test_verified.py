@@ -156,3 +156,18 @@ def test_what_is_not_grounded_is_rejected_before_it_takes_a_place_where_that_is_
     verified, rejected = verify(tables, PROBLEMS, TOOLS, sandbox, top=1, grounded=True)
     assert kept(verified) == [("p0", 1, "b")]
     assert rejected.rows() == [("a", "p0", "not grounded")]
+
+
+def test_an_operation_that_too_many_end_in_keeps_the_mean_where_that_is_asked(sandbox: Sandbox) -> None:
+    """Three sums and one difference: two are the mean. What is left out is the second best of its problem."""
+    sums = [(f"print({n} + 5){ANSWER}", f"{n + 5}\n") for n in (0, 1, 2)]
+    difference = [(f"print(7 - 5){ANSWER}", "2\n")]
+    tables = searched(
+        ("a", "p0", True, 0.9, 0.9, [sums[0]]),
+        ("b", "p0", True, 0.5, 0.5, [sums[1]]),
+        ("c", "p1", True, 0.1, 0.1, [sums[2]]),
+        ("d", "p2", True, 0.1, 0.1, difference),
+    )
+    verified, rejected = verify(tables, PROBLEMS, TOOLS, sandbox, top=2, balance=1.0)
+    assert kept(verified) == [("p0", 1, "a"), ("p1", 1, "c"), ("p2", 1, "d")]
+    assert rejected.rows() == [("b", "p0", "surplus of its operation")]
