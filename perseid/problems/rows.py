@@ -28,6 +28,7 @@ def listed(value: Any) -> Any:
 
 
 def _named_as_itself(value: Any) -> Any:
+    value = listed(value)
     are_names = isinstance(value, list) and all(isinstance(name, str) for name in value)
     return {name: name for name in value} if are_names else value
 

@@ -283,6 +283,11 @@ def test_a_mistake_in_a_row_s_template_is_a_bad_row(tmp_path: Path, write: Write
     assert "more than 1,000,000 characters" in found[3].fault
 
 
+def test_one_facet_may_be_named_without_a_list(tmp_path: Path, write: Write) -> None:
+    problems = section({"source": "jsonl", "path": write("a.jsonl", SUMS), "columns": {"id": "id", "facets": "level"}})
+    assert told(problems, tmp_path) == EXPECTED
+
+
 def test_a_pool_is_drawn_of_what_was_searched_least(tmp_path: Path, write: Write) -> None:
     problems = section(
         {"source": "jsonl", "path": write("a.jsonl", SUMS)}, held_out={"problems": 9}, pool={"problems": 8}
