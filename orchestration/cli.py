@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from assets.freshness import Unit
     from assets.graph import Graph
     from orchestration.places import Places
+    from orchestration.prompts import Shows
     from perseid.artifacts import Store
     from perseid.experiment import Experiment
 
@@ -94,12 +95,46 @@ def plan(experiment: ExperimentName, json_: Json = False, seed: Seed = None, roo
     """What an experiment would do: problems, most calls and tokens, disk. Reads problems, loads no model."""
     from orchestration import plan as plans
 
-    loaded, _ = located(experiment, root, seed)
-    store = store_of(root)
+    loaded, places = located(experiment, root, seed)
+    store = store_at(places)
     if json_:
         print_json(plans.as_json(loaded, store))
     else:
         wide_console().print(plans.table_of(loaded, store), soft_wrap=True)
+
+
+@app.command()
+def prompt(
+    experiment: ExperimentName,
+    count: Annotated[int, typer.Option(min=1, help="How many of what round 1 searches.")] = 3,
+    problem: Annotated[str | None, typer.Option(metavar="ID", help="This one, searched or held out.")] = None,
+    step: Annotated[int, typer.Option(min=1, help="As its step is asked for, behind those of a trajectory.")] = 1,
+    trained: Annotated[
+        bool, typer.Option("--trained", help="As a trained policy is told it: without examples.")
+    ] = False,
+    json_: Json = False,
+    root: Root = None,
+) -> None:
+    """Problems as the model is told them, template and special tokens included, and the golds that graders see."""
+    from orchestration.prompts import Shows
+
+    loaded, places = located(experiment, root)
+    show_prompts(loaded, store_at(places), Shows(count, problem, step, trained), json_)
+
+
+@app.command()
+def export(
+    experiment: ExperimentName,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    round_number: Annotated[int | None, typer.Option("--round", help="Whose policy. Default: the champion.")] = None,
+    root: Root = None,
+) -> None:
+    """Write a policy as a folder that transformers and `vllm serve` load by themselves."""
+    from orchestration.exporting import exported
+
+    loaded, _ = located(experiment, root)
+    folder, manifest = exported(loaded, store_of(root), out, round_number)
+    typer.echo(f"{folder}: perseid://{manifest.key}@{manifest.version}")
 
 
 @app.command()
@@ -178,13 +213,31 @@ def rollback(experiment: ExperimentName, root: Root = None) -> None:
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Small letters, digits and _, a letter first.")],
+    model: Annotated[str | None, typer.Option(help="Of your own: a folder, or a name of the hub.")] = None,
+    problems: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Of your own: JSONL, JSON, CSV, Parquet, or a folder of a saved data set."),
+    ] = None,
     folder: Annotated[Path | None, typer.Option(help="Where to write it. Default: experiments/.")] = None,
 ) -> None:
-    """Write a commented experiment file to start from."""
-    from orchestration.template import write
+    """Write a commented experiment file to start from: every key, or what a model and a file of problems need."""
+    from orchestration import template
 
-    path = write(name, folder)
-    typer.echo(f"{path}\nRun it with: perseid evolve {path if folder else name}")
+    if bool(model) != bool(problems):
+        raise UserError("new", "--problems" if model else "--model", "expected --model and --problems, or neither")
+    if model and problems:
+        written = template.write_own(name, model, problems, folder)
+        path = written.path
+        for line in template.remarks(written):
+            typer.echo(line)
+        from orchestration.prompts import Shows
+
+        loaded, places = located(str(path), None)
+        show_prompts(loaded, store_at(places), Shows(), as_json=False)
+    else:
+        path = template.write(name, folder)
+        typer.echo(path)
+    typer.echo(f"Run it with: perseid evolve {path if folder else name}")
 
 
 @app.command()
@@ -198,6 +251,19 @@ def ui(
 
     signals.release()  # to be ended is how it ends
     raise typer.Exit(serve(places_of(root), port, mlflow_port))
+
+
+def show_prompts(loaded: "Experiment", store: "Store", wanted: "Shows", as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from orchestration.prompts import lines_of, shown
+
+    found, why = shown(loaded, store, wanted)
+    if as_json:
+        print_json({"prompts": [asdict(one) for one in found], "unrendered": why})
+        return
+    for line in lines_of(found, why):
+        typer.echo(line)
 
 
 def located(experiment: str, root: Path | None, seed: int | None = None) -> "tuple[Experiment, Places]":
@@ -220,6 +286,13 @@ def store_of(root: Path | None) -> "Store":
 
     places = places_of(root)
     places.there(named=root is not None or bool(os.environ.get("PERSEID_ROOT")))
+    return Store(places.root)
+
+
+def store_at(places: "Places") -> "Store":
+    """To read of it what there is, for what needs nothing to be there."""
+    from perseid.artifacts import Store
+
     return Store(places.root)
 
 

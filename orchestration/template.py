@@ -1,24 +1,148 @@
-"""`new`: an experiment file to start from, every key with its unit and reason."""
+"""`new`: an experiment file to start from. One with every key, or one for a model and a file of problems."""
 
+import importlib.util
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any, Final
 
 from pydantic_core import PydanticCustomError
 
-from orchestration.places import EXPERIMENTS
+from orchestration.places import EXPERIMENTS, REPOSITORY
 from perseid.errors import UserError
 from perseid.naming import named
+from perseid.problems.guessing import Guess, guessed
+from perseid.problems.rows import Settings as RowSettings
+from perseid.problems.source import settings_of
 
 TEMPLATE = Path(__file__).with_name("new_experiment.yaml")
+OWN = Path(__file__).with_name("own_experiment.yaml.j2")
+LOOKED_AT: Final = 2000  # rows
+ENDINGS: Final = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+}
+PROGRAMS: Final = "code_steps"  # how models are asked where the answer is a number
+# and elsewhere, by the kind of the answer: steps of text, and how the answer is found in them.
+RULES: Final[Mapping[str, str]] = {
+    "math": "{kind: chain, answer: [boxed, the_answer_is, last_line]}",
+    "choice": "{kind: chain, answer: [the_answer_is, last_letter]}",
+    "boolean": "{kind: chain, answer: [the_answer_is, last_line]}",
+    "text": "{kind: chain, answer: [the_answer_is, last_line]}",
+    "code": '{kind: chain, answer: [code], stop: ["\\nQuestion:"]}',
+}
+CHATS: Final = ("instruct", "chat", "-it")
+
+
+@dataclass(frozen=True)
+class Written:
+    path: Path
+    guess: Guess
 
 
 def write(name: str, folder: Path | None = None) -> Path:
-    """Write `<folder>/<name>.yaml`. Raises `UserError` for a bad name, a file that exists, a folder that refuses."""
+    """Write `<folder>/<name>.yaml`, every key in it with its meaning.
+
+    Raises `UserError` for a bad name, a file that exists, a folder that refuses.
+    """
+    return _placed(name, folder, TEMPLATE.read_text().replace("name: NAME", f"name: {name}", 1))
+
+
+def write_own(name: str, model: str, paths: Sequence[str], folder: Path | None = None) -> Written:
+    """The same for `model` (a folder, or a name of the hub) and files of problems alike, after a look at their rows.
+
+    Raises `UserError` as `write` does, and for files that are not there or hold no problems.
+    """
+    _checked(name)
+    sources = [source_of(path) for path in paths]
+    rows = [row for source in sources for row in looked_at(source)]
+    guess = guessed(rows, ", ".join(paths))
+    return Written(_placed(name, folder, _told(name, model, sources, guess)), guess)
+
+
+def source_of(path: str) -> dict[str, Any]:
+    """What reads `path`, by its ending, as the experiment file says it. Raises `UserError` for another ending."""
+    if Path(path).is_dir():
+        return {"source": "dataset", "path": path}
+    suffix = Path(path.removesuffix(".gz")).suffix.lower()
+    if suffix not in ENDINGS:
+        expected = (
+            f"expected a file that ends in one of {', '.join(ENDINGS)} (.gz too), or a folder of a saved data set"
+        )
+        raise UserError("new", "--problems", f"{expected}; found {path}")
+    return {"source": ENDINGS[suffix], "path": path, **({"delimiter": "\t"} if suffix == ".tsv" else {})}
+
+
+def looked_at(source: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The first rows that can be read."""
+    settings = settings_of({**source, "kind": "text"})
+    assert isinstance(settings, RowSettings)
+    rows = [row.values for row in islice(settings.rows(REPOSITORY), LOOKED_AT) if row.values is not None]
+    if not rows:
+        raise UserError(str(source["path"]), "", "expected rows that can be read, found none")
+    return rows
+
+
+def _told(name: str, model: str, sources: Sequence[Mapping[str, Any]], guess: Guess) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    environment.filters["quoted"] = lambda text: json.dumps(text, ensure_ascii=False)
+    columns = {**guess.columns, **({"facets": list(guess.facets)} if guess.facets else {})}
+    if guess.template:
+        columns.pop("question")
+    gpu = shutil.which("nvidia-smi") is not None
+    return environment.from_string(OWN.read_text()).render(
+        name=name,
+        model=model,
+        paths=[source["path"] for source in sources],
+        sources=[{"delimiter": "", **source} for source in sources],
+        guess=guess,
+        columns=_flow(columns),
+        format=PROGRAMS if guess.numeric else RULES[guess.kind],
+        template=_chats(model),
+        gpu=gpu,
+        engine="vllm" if importlib.util.find_spec("vllm") is not None else "transformers",
+        tokens=512 if guess.kind == "code" else 256,
+    )
+
+
+def _chats(model: str) -> bool:
+    """Whether a model has a chat template: its folder tells, of the hub its name."""
+    folder = Path(model)
+    if folder.is_dir():
+        config = folder / "tokenizer_config.json"
+        told = config.read_text(errors="replace") if config.is_file() else ""
+        return (folder / "chat_template.jinja").is_file() or '"chat_template"' in told
+    return any(word in model.lower() for word in CHATS)
+
+
+def _flow(value: Any) -> str:
+    """As YAML in one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    return value if value.isidentifier() else json.dumps(value, ensure_ascii=False)
+
+
+def _checked(name: str) -> None:
     try:
         named(name)
     except PydanticCustomError as error:
         raise UserError("new", name, error.message()) from None
+
+
+def _placed(name: str, folder: Path | None, text: str) -> Path:
+    _checked(name)
     path = (folder or EXPERIMENTS) / f"{name}.yaml"
-    text = TEMPLATE.read_text().replace("name: NAME", f"name: {name}", 1)
     try:
         with path.open("x") as file:
             file.write(text)
@@ -27,3 +151,14 @@ def write(name: str, folder: Path | None = None) -> Path:
     except OSError as error:
         raise UserError(path, name, f"cannot be written ({error.strerror})") from error
     return path
+
+
+def remarks(written: Written) -> list[str]:
+    """What was guessed, and what of it to look at."""
+    guess = written.guess
+    gold = guess.columns["gold"]
+    named = gold if isinstance(gold, str) else " and ".join(gold.values())
+    after = f", behind {guess.gold_after!r}" if guess.gold_after else ""
+    asks = "several columns" if guess.template else f"column {guess.columns['question']}"
+    told = f"{written.path}: {asks} asks, {named} knows{after}; answers are compared as kind {guess.kind}"
+    return [told, *(f"look at it: {doubt}" for doubt in guess.unsure)]

@@ -21,7 +21,9 @@ NAMES: Final = ("id", "problem_id", "task_id", "question_id", "uid", "unique_id"
 GROUPS: Final = ("subject", "level", "type", "category", "difficulty", "topic", "domain", "source", "grade", "split")
 OPTIONS: Final = tuple("ABCDEFGH")
 MARKERS: Final = ("####", "Final answer:", "The answer is", "Answer:")
-TESTS: Final = ("test", "tests", "test_list")
+TESTS: Final = ("tests", "test", "test_list")
+ENTRY: Final = ("entry_point", "function", "fn_name")
+PLAIN: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+|\d+/\d+)", re.ASCII)  # what the kind number can read
 NUMERAL: Final = re.compile(r"[-+]?\$?\d[\d,]*(\.\d+)?%?|[-+]?\d+/\d+")
 LATEX: Final = re.compile(r"\\[a-zA-Z]+|[_^{}$]|[0-9a-z]\s*[-+*/=]\s*[0-9a-z(]")
 BOOLEANS: Final = {"yes", "no", "true", "false"}
@@ -33,14 +35,16 @@ LONG: Final = 40  # characters: a longer gold is a worked solution, not an answe
 class Guess:
     """Columns by what they are for, the kind of the answers, what stands before them, and why.
 
-    template: of Jinja, where a question is made of several columns. unsure: what a person should look at.
+    columns: the gold is a mapping where several columns make it. template: of Jinja, where several make the question.
+    numeric: the answers are numbers, however they are written. unsure: what a person should look at.
     """
 
-    columns: Mapping[str, str]
+    columns: Mapping[str, str | Mapping[str, str]]
     kind: str
     gold_after: str = ""
     template: str = ""
     facets: tuple[str, ...] = ()
+    numeric: bool = False
     unsure: tuple[str, ...] = ()
 
 
@@ -50,45 +54,59 @@ def guessed(rows: Sequence[Row], path: str) -> Guess:
     options = [name for name in OPTIONS if name in present]
     gold = _named(present, KNOWS) or _shortest(rows, present)
     asks = _named([name for name in present if name != gold], ASKS) or _longest(rows, present, {gold, *options})
+    if tests := _tests(present):
+        asks, gold = asks or _named(present, ASKS), gold or "test"
     if not asks or not gold:
         expected = f"expected a column that asks and one that knows the answer, found {', '.join(present) or 'none'}"
         raise UserError(path, "columns", expected)
-    columns = {"question": asks, "gold": gold}
+    columns: dict[str, str | Mapping[str, str]] = {"question": asks, "gold": tests or gold}
     if (name := _named(present, NAMES)) and len({str(row.get(name)) for row in rows}) == len(rows):
         columns["id"] = name
     facets = tuple(name for name in present if name.lower() in GROUPS and name not in columns.values())
+    if tests:
+        return Guess(columns, "code", facets=facets)
     marker = next((mark for mark in MARKERS if _share(rows, gold, _holds(mark)) >= MOST), "")
     golds = [text.rpartition(marker)[2].strip() if marker else text for text in map(_text, _values(rows, gold))]
     kind = kind_of(golds)
     if len(options) >= 2 and kind in ("choice", "text"):
         shown = "".join(f"\n{name}) {{{{ {name} }}}}" for name in options)
         return Guess(columns, "choice", "", f"{{{{ {asks} }}}}{shown}", facets)
-    unsure = _doubts(golds, gold, kind, [name for name in present if name.lower() in TESTS])
-    return Guess(columns, kind, marker, "", facets, unsure)
+    unsure = _doubts(golds, gold, kind)
+    numeric = bool(golds) and sum(bool(NUMERAL.fullmatch(text)) for text in golds) >= MOST * len(golds)
+    return Guess(columns, kind, marker, "", facets, numeric, unsure)
 
 
 def kind_of(golds: Sequence[str]) -> str:
-    """The kind of answer that nearly all of `golds` are: number, boolean, choice, math, else text."""
+    """The kind of answer that nearly all of `golds` are: boolean, choice, math, else text; number where all are plain.
+
+    One with thousands grouped, a unit of money or a percentage among them is for the kind math to read.
+    """
     tests: tuple[tuple[str, Callable[[str], Any]], ...] = (
         ("boolean", lambda text: text.lower() in BOOLEANS),
         ("choice", lambda text: re.fullmatch(r"\(?[A-H]\)?\.?", text)),
-        ("number", NUMERAL.fullmatch),
         ("math", lambda text: NUMERAL.fullmatch(text) or LATEX.search(text)),
     )
+    if golds and all(map(PLAIN.fullmatch, golds)):
+        return "number"
     for kind, test in tests:
         if golds and sum(bool(test(text)) for text in golds) >= MOST * len(golds):
             return kind
     return "text"
 
 
-def _doubts(golds: Sequence[str], column: str, kind: str, tests: Sequence[str]) -> tuple[str, ...]:
-    found = []
-    if tests:
-        found.append(f"{', '.join(tests)} may be tests: kind code runs them, and its gold is made of them")
+def _tests(present: Sequence[str]) -> Mapping[str, str]:
+    """The gold of programs, if the columns have one: tests, and the function that they call."""
+    tests, entry = _named(present, TESTS), _named(present, ENTRY)
+    if tests and (entry or tests == "test_list"):
+        return {"tests": tests, "entry_point": entry} if entry else {"tests": tests}
+    return {}
+
+
+def _doubts(golds: Sequence[str], column: str, kind: str) -> tuple[str, ...]:
     longest = max(map(len, golds), default=0)
     if kind in ("text", "math") and longest > LONG:
-        found.append(f"{column} has answers of up to {longest:,} characters: is it a worked solution (gold_after)?")
-    return tuple(found)
+        return (f"{column} has answers of up to {longest:,} characters: is it a worked solution (gold_after)?",)
+    return ()
 
 
 def _holds(marker: str) -> Callable[[str], bool]:

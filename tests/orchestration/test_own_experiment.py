@@ -1,0 +1,115 @@
+"""`new` for a model and a file of problems: what it writes loads, and is of what stands in the file."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from orchestration.template import remarks, write_own
+from perseid.checkpoints import Pretrained
+from perseid.errors import UserError
+from perseid.experiment import Experiment, load_experiment
+
+SOLVED = [{"question": f"What is {n} and 1?", "answer": f"{n}+1={n + 1}\n#### {n + 1}", "level": n} for n in range(9)]
+CHOSEN = [{"stem": "Which is even?", "A": f"{n}1", "B": f"{n}2", "answer": "B"} for n in range(1, 9)]
+TESTED = [{"prompt": f"def f{n}():", "entry_point": f"f{n}", "test": f"assert f{n}() == {n}"} for n in range(9)]
+ASKED = [{"problem": f"Is {n} even?", "solution": n % 2 == 0} for n in range(9)]
+PROVED = [{"problem": f"Half of {n}?", "answer": rf"\frac{{{n}}}{{2}}"} for n in range(1, 9)]
+
+
+def lines(rows: list[dict[str, Any]], path: Path) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def loaded(name: str, path: str, folder: Path, model: str = "org/Model-Instruct") -> Experiment:
+    return load_experiment(write_own(name, model, [path], folder).path)
+
+
+def told(experiment: Experiment) -> Mapping[str, Any]:
+    [source] = experiment.problems.train
+    return source.model_dump(mode="json", exclude_unset=True)
+
+
+def test_every_kind_of_file_becomes_an_experiment_that_loads(tmp_path: Path) -> None:
+    found = {
+        name: loaded(name, lines(rows, tmp_path / f"{name}.jsonl"), tmp_path)
+        for name, rows in {"s": SOLVED, "c": CHOSEN, "t": TESTED, "a": ASKED, "p": PROVED}.items()
+    }
+    kinds = {name: told(experiment)["kind"] for name, experiment in found.items()}
+    assert kinds == {"s": "number", "c": "choice", "t": "code", "a": "boolean", "p": "math"}
+    formats = {name: experiment.models.policy.format.kind for name, experiment in found.items()}
+    assert formats == {"s": "code_steps", "c": "chain", "t": "chain", "a": "chain", "p": "chain"}
+    solved = told(found["s"])
+    assert (solved["columns"]["facets"], solved["gold_after"]) == ({"level": "level"}, "####")
+    assert told(found["c"])["template"] == "{{ stem }}\nA) {{ A }}\nB) {{ B }}"
+    assert told(found["t"])["columns"]["gold"] == {"tests": "test", "entry_point": "entry_point"}
+    assert found["s"].recipe == "rejection"
+
+
+def test_formats_of_files_go_by_their_endings(tmp_path: Path) -> None:
+    table = pl.DataFrame([{"question": f"{n}?", "answer": n} for n in range(9)])
+    table.write_parquet(tmp_path / "p.parquet")
+    (tmp_path / "j.json").write_text(json.dumps(table.to_dicts()))
+    for name, delimiter in (("c.csv", ","), ("t.tsv", "\t")):
+        with (tmp_path / name).open("w", newline="") as file:
+            csv.writer(file, delimiter=delimiter).writerows([table.columns, *table.rows()])
+    found = {name: told(loaded(name[0], str(tmp_path / name), tmp_path)) for name in ("p.parquet", "j.json", "c.csv")}
+    assert {source["source"] for source in found.values()} == {"parquet", "json", "csv"}
+    assert told(loaded("t", str(tmp_path / "t.tsv"), tmp_path))["delimiter"] == "\t"
+
+
+def test_a_chat_template_is_used_where_the_model_has_one(tmp_path: Path) -> None:
+    problems = lines(SOLVED, tmp_path / "s.jsonl")
+    bare, templated = tmp_path / "bare", tmp_path / "templated"
+    for folder in (bare, templated):
+        folder.mkdir()
+    (templated / "chat_template.jinja").write_text("{{ messages }}")
+    models = {"a": str(bare), "b": str(templated), "c": "org/Base-1B", "d": "org/Base-1B-Instruct"}
+    found = {}
+    for name, model in models.items():
+        policy = loaded(name, problems, tmp_path, model).models.policy
+        assert isinstance(policy, Pretrained)
+        found[name] = policy.chat_template
+    assert found == {"a": "none", "b": "own", "c": "none", "d": "own"}
+
+
+def test_what_was_guessed_is_said(tmp_path: Path) -> None:
+    written = write_own("mine", "m", [lines(SOLVED, tmp_path / "s.jsonl")], tmp_path)
+    asks = "column question asks, answer knows, behind '####'"
+    assert remarks(written) == [f"{tmp_path / 'mine.yaml'}: {asks}; answers are compared as kind number"]
+    long = lines([{"question": "Why?", "answer": "because " * 9}], tmp_path / "l.jsonl")
+    assert remarks(write_own("long", "m", [long], tmp_path))[1].startswith("look at it: answer has answers of up to")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("mine.txt", "x", "--problems: expected a file that ends in one of .jsonl, .ndjson, .json"),
+        ("none.jsonl", None, "No such file"),
+        ("empty.jsonl", "", "expected rows that can be read, found none"),
+        ("broken.jsonl", "{\n", "expected rows that can be read, found none"),
+        ("other.jsonl", '{"a": 1, "b": 2, "c": 3}\n', "columns: expected a column that asks and one that knows"),
+    ],
+)
+def test_what_holds_no_problems_is_one_line_and_writes_nothing(
+    tmp_path: Path, name: str, content: str | None, expected: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(UserError) as error:
+        write_own("mine", "m", [str(tmp_path / name)], tmp_path)
+    assert expected in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "mine.yaml").exists()
+
+
+def test_an_existing_file_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("my work")
+    with pytest.raises(UserError, match="exists already"):
+        write_own("mine", "m", [lines(SOLVED, tmp_path / "s.jsonl")], tmp_path)
+    assert (tmp_path / "mine.yaml").read_text() == "my work"
