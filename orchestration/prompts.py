@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from assets.gate import policy_of
 from assets.graph import unroll
 from perseid.artifacts import Store
 from perseid.checkpoints import Pretrained
@@ -130,7 +131,9 @@ def renderer_of(experiment: Experiment, store: Store) -> "tuple[Renderer | None,
             with tempfile.TemporaryDirectory() as folder:
                 point(policy, Path(folder), Attempt(experiment.seed, experiment.name, "models.policy"))
                 return Weights.of(Path(folder)).renderer(), ""
-        return Weights.of(store.folder(f"{experiment.name}/round_00/policy")).renderer(), ""
+        key = policy_of(unroll(experiment), 0)
+        assert key is not None
+        return Weights.of(store.folder(key)).renderer(), ""
     except UserError as error:
         return None, str(error)
 
