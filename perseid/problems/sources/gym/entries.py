@@ -6,9 +6,12 @@ It is told the data set, its settings, seed and size. Where one of them is not t
 import difflib
 import json
 import os
+import random
 import sys
 from collections.abc import Iterator
 from typing import Any
+
+import numpy
 
 
 def main(wanted: str) -> None:
@@ -30,15 +33,27 @@ def found(data_set: str, config: dict[str, Any], seed: int, size: int) -> Iterat
         yield {"fault": "data_set", "expected": f"reasoning-gym has no data set {data_set!r}{hint}; it has {known}"}
         return
     try:
+        _seed(seed)
         made = reasoning_gym.create_dataset(data_set, seed=seed, size=size, **config)
-        first = made[0]
+        first = _made(made, seed, 0)
     except Exception as error:  # of a setting: whatever the data set makes of it
         told = str(error) or type(error).__name__
         yield {"fault": "config", "expected": f"expected settings of the data set {data_set}: {told}"}
         return
-    yield dict(first)
+    yield first
     for index in range(1, size):
-        yield dict(made[index])
+        yield _made(made, seed, index)
+
+
+def _made(data_set: Any, seed: int, index: int) -> dict[str, Any]:
+    _seed(seed + index)
+    return dict(data_set[index])
+
+
+def _seed(seed: int) -> None:
+    """Of the generators that all modules share, from which some data sets draw."""
+    random.seed(seed)
+    numpy.random.seed(seed % 2**32)
 
 
 def _plain(value: Any) -> Any:

@@ -43,10 +43,12 @@ def test_another_seed_asks_others_and_a_question_that_is_held_out_is_searched_by
     assert reasons == {"its question is held out", "the same question with the same gold stands in an earlier row"}
 
 
-def test_questions_do_not_depend_on_how_a_process_hashes_texts() -> None:
+@pytest.mark.parametrize("data_set", ["isomorphic_strings", "list_functions"])
+def test_questions_do_not_depend_on_the_process_that_asks(data_set: str) -> None:
+    """One walks through sets of texts, the other draws from the generator that all modules share."""
     code = (
         "import json; from perseid.problems.sources.gym import entries;"
-        "print(json.dumps(list(entries('isomorphic_strings', {}, 3, 5))))"
+        f"print(json.dumps(list(entries('{data_set}', {{}}, 3, 5))))"
     )
     found = set()
     for seed in ("1", "2"):
