@@ -58,6 +58,7 @@ class _Place:
             field = section.model_fields.get(str(part))
             self.owner, self.here = section, field.annotation if field else None
             self.metadata = field.metadata if field else ()
+            self.kinds = {} if field else self.kinds  # below a key that a kind has, no other kind is meant
         elif get_origin(self.here) is dict:
             self.here, self.metadata = get_args(self.here)[1], ()
         elif get_origin(self.here) is tuple:

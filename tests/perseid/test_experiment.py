@@ -176,6 +176,7 @@ MISTAKES = [
     ("name: small", "name: small\ngraders: {a-b: {python: tests/fuzz/near.py}}", "graders.a-b: expected a name of letters, digits and _"),
     ("name: small", "name: small\ngraders: {near: 3}", "graders.near: expected keys and their values, found 3"),
     ("[{source: tools, demonstrated: [gcd], undemonstrated: [lcm]}], pool: {}", "[{source: jsonl, path: tests/fuzz/sums.jsonl, kind: numbr}], held_out: {problems: 2}", "problems.train.1.kind: 'numbr' is not known (did you mean number?); expected one of number, decimal"),
+    ("name: small", "name: small\nmodels: {policy: {base: pretrained, from: a/b, lora: {ranks: 8}}}", "models.policy.lora.ranks: there is no such key (did you mean rank?); expected one of rank"),
     ("name: small", "name: current", "name: expected another name: current"),
     ("name: small", "name: abcdef0123456789", "name: expected another name: sixteen hex digits"),
     ("name: small", "name: a__round_01", "name: expected no two _ in a row"),
