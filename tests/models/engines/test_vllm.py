@@ -10,7 +10,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,9 @@ from models.engines import guard, opened
 from models.engines.vllm import MARK, VllmEngine
 from models.examples import Example
 from models.sft import train_policy
+from models.weights import Told
 from perseid.checkpoints import TinyLlama
-from perseid.engine import Completion, EngineFailure, Generate, Prompt, Sampling
+from perseid.engine import END, Completion, EngineFailure, Generate, Prompt, Sampling
 from perseid.errors import UserError
 from perseid.experiment import PolicyTraining, Transformers, Vllm
 from perseid.formats import TOOLS
@@ -34,6 +35,8 @@ from perseid.sandbox import AsyncSandbox, Sandbox
 from perseid.search import Services, Tree, run_searches
 from perseid.search.journal import FRAME
 from tests.models.conftest import ATTEMPT
+from tests.models.test_architectures import EXAMPLES, GREEDY, LORA, pointer
+from tests.models.test_architectures import SETTINGS as SETTINGS_OF_ANY
 from tests.waiting import eventually
 
 HAVE = importlib.util.find_spec("vllm") is not None
@@ -343,3 +346,29 @@ def test_the_guard_ends_what_is_marked_and_what_that_starts_and_nothing_else(tmp
     finally:
         other.kill()
         other.wait()
+
+
+@needs_vllm
+@pytest.mark.slow
+def test_an_adapter_is_served_beside_its_base_and_writes_what_it_writes_merged(tmp_path: Path) -> None:
+    """Of a pretrained Llama: its end of sequence ends what asked for it, and the context is what the file says."""
+    from models.engines.transformers import TransformersEngine
+
+    start = pointer(tmp_path, "llama")
+    train_policy(EXAMPLES, start, SETTINGS_OF_ANY, LORA, tmp_path / "policy", ATTEMPT)
+    ways = (GREEDY, replace(GREEDY, stop=(END, "x =")), replace(GREEDY, stop=()))
+    requests = [Generate(example.prompt, 0, sampling) for example in EXAMPLES[:4] for sampling in ways]
+    with VllmEngine(tmp_path / "policy", SETTINGS.model_copy(update={"context": 100})) as engine:
+        found = ask(engine, *requests, Generate(Prompt.of("7 " * 90), 0, GREEDY))
+    assert "leaves no room in the context of 100" in found.pop().refusal
+    assert found == TransformersEngine(tmp_path / "policy", Transformers(threads=1)).generate_now(requests)
+    assert {END, "x =", ""} >= {completion.stop for completion in found}
+
+
+@needs_vllm
+def test_quantised_weights_are_to_be_converted_first(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "x.gguf").write_text("")
+    Told(str(tmp_path / "base"), gguf="x.gguf").write(tmp_path)
+    with pytest.raises(UserError, match=r"python -m models\.bases\.convert"), VllmEngine(tmp_path, SETTINGS):
+        pass
