@@ -9,6 +9,7 @@ from perseid.checkpoints import Lora
 from perseid.errors import UserError
 
 HEAD: Final = "score"  # the scalar head of a PPM, which is trained in full and stands beside the adapter
+TARGETS: Final = "models.policy.lora.targets"
 PPM: Final = "ppm.json"  # what a PPM's adapter says of itself; a whole checkpoint says it in its config
 
 
@@ -37,6 +38,7 @@ def adapted(model: Any, lora: Lora, artifact: str, head: bool = False) -> Any:
     Raises `UserError` where no layer is called as the settings say.
     """
     from peft import LoraConfig, TaskType, get_peft_model
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
     config = LoraConfig(
         task_type=TaskType.SEQ_CLS if head else TaskType.CAUSAL_LM,
@@ -47,10 +49,13 @@ def adapted(model: Any, lora: Lora, artifact: str, head: bool = False) -> Any:
         modules_to_save=[HEAD] if head else None,
     )
     try:
-        return get_peft_model(model, config)
+        made = get_peft_model(model, config)
     except ValueError as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(artifact, "models.policy.lora.targets", f"expected names of its layers: {reason}") from error
+        raise UserError(artifact, TARGETS, f"expected names of its layers: {reason}") from error
+    if not head and isinstance(made.get_output_embeddings(), BaseTunerLayer):
+        raise UserError(artifact, TARGETS, "expected layers below the head: TRL computes the head without an adapter")
+    return made
 
 
 def begun_from(model: Any, adapter: Path) -> None:

@@ -37,6 +37,8 @@ def export(checkpoint: Path, out: Path, title: str, facts: Mapping[str, str]) ->
         _write(weights, made)
         _licence(weights, made)
         (made / CARD).write_text(card(title, weights, facts))
+        for path in made.iterdir():  # safetensors are written for their owner alone
+            path.chmod((made / CARD).stat().st_mode)
         made.rename(out)
     return out
 

@@ -158,7 +158,7 @@ def _of_hub(name: str, revision: str, owner: str) -> Path:
     from huggingface_hub import snapshot_download
 
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
-    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken", "README.md", "LICENSE*"]
+    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*.bpe", "README.md", "LICENSE*"]
     try:
         found = snapshot_download(name, revision=revision or None, allow_patterns=wanted, local_files_only=offline)
     except Exception as error:  # of the network, of the hub, of its cache: all say that the model is not to be had

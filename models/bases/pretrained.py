@@ -20,7 +20,7 @@ from perseid.errors import UserError
 
 TEMPLATE: Final = "models.policy.chat_template"
 PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
-PINNED: Final = (".json", ".safetensors", ".gguf", ".model", ".txt", ".jinja", ".tiktoken")
+PINNED: Final = (".json", ".safetensors", ".gguf", ".model", ".txt", ".jinja", ".tiktoken", ".bpe")
 MAX_TEMPLATE: Final = 1_000_000  # bytes
 
 
@@ -37,7 +37,7 @@ def look(base: Pretrained, owner: str) -> Told:
     folder = located(base.place, base.revision, owner)
     gguf = _weights(folder, owner)
     config = _config(folder, gguf, owner)
-    _tokenizer(folder, gguf, owner)
+    _fits(_tokenizer(folder, gguf, owner), config, owner)
     longest = getattr(config, "max_position_embeddings", None)
     if longest and base.context > longest:
         least = f"expected at most {longest}, what the model was made for, found {base.context}"
@@ -92,6 +92,17 @@ def _tokenizer(folder: Path, gguf: str, owner: str) -> Any:
 
     with _readable(folder, gguf, "tokenizer", owner) as more:
         return AutoTokenizer.from_pretrained(folder, **more)
+
+
+def _fits(tokenizer: Any, config: Any, owner: str) -> None:
+    """A tokenizer of another model may be read, and mean nothing."""
+    ids = list(tokenizer("1 + 2 = 3", add_special_tokens=False)["input_ids"])
+    if not ids:
+        raise UserError(owner, KEY, f"expected a tokenizer that encodes text, found {type(tokenizer).__name__}: none")
+    known = getattr(config.get_text_config(), "vocab_size", None) or len(tokenizer)
+    highest = max(*ids, tokenizer.eos_token_id or 0, tokenizer.bos_token_id or 0)
+    if highest >= known:
+        raise UserError(owner, KEY, f"expected a tokenizer of the model's {known} tokens, found token {highest}")
 
 
 @contextmanager

@@ -171,6 +171,8 @@ def test_layers_that_are_not_there_cannot_be_adapted(tmp_path: Path) -> None:
     start = pointer(tmp_path, "gpt2")
     with pytest.raises(UserError, match=r"models\.policy\.lora\.targets: expected names of its layers"):
         train_policy(EXAMPLES, start, SETTINGS, Lora(targets=("q_proj",)), tmp_path / "policy", ATTEMPT)
+    with pytest.raises(UserError, match=r"lora\.targets: expected layers below the head"):
+        train_policy(EXAMPLES, start, SETTINGS, Lora(targets=("lm_head",)), tmp_path / "policy", ATTEMPT)
 
 
 def test_what_a_model_says_of_its_tokens_outlives_its_training(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def test_it_holds_all_that_another_program_reads(pointer: Path, tmp_path: Path) 
         *("model.safetensors", "tokenizer.json", "tokenizer_config.json"),
     ]
     assert (out / "chat_template.jinja").read_text() == CHATML
+    assert len({path.stat().st_mode for path in out.iterdir()}) == 1
     card = (out / "README.md").read_text()
     assert card.splitlines()[:4] == [
         *("---", "library_name: transformers", "pipeline_tag: text-generation", "license: apache-2.0")

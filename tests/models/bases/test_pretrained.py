@@ -56,6 +56,11 @@ def an_adapter(folder: Path) -> None:
     (folder / "adapter_config.json").write_text("{}")
 
 
+def with_a_smaller_vocabulary(folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "vocab_size": 20}))
+
+
 MISTAKES: list[tuple[Callable[[Path], None], str]] = [
     (
         pickled,
@@ -69,6 +74,7 @@ MISTAKES: list[tuple[Callable[[Path], None], str]] = [
         lambda folder: (folder / "model.safetensors").unlink(),
         r"expected weights \(\*\.safetensors, or one \*\.gguf\) in",
     ),
+    (with_a_smaller_vocabulary, "expected a tokenizer of the model's 20 tokens, found token"),
     (lambda folder: (folder / "config.json").unlink(), "expected config.json in"),
     (lambda folder: (folder / "config.json").write_text("{"), "expected JSON in"),
     (lambda folder: (folder / "tokenizer.json").write_text("{"), "expected a tokenizer that transformers reads in"),
@@ -129,3 +135,9 @@ def test_weights_in_parts_are_a_base_too(tmp_path: Path) -> None:
     weights = Weights(parts, None, "", told)
     read = weights.model(AutoModelForCausalLM, "float32")
     assert all(torch.equal(tensor, read.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_tokenizer_that_transformers_reads_as_another_is_refused(tmp_path: Path) -> None:
+    """Of a Qwen2 they read the Qwen2 tokenizer, whatever stands there: bytes have no token in it."""
+    with pytest.raises(UserError, match=r"from: expected a tokenizer that (encodes text|transformers reads)"):
+        look(section(checkpoint(tmp_path / "base", "qwen2", "slow")), "x")
