@@ -152,7 +152,7 @@ def test_lineage_reaches_the_problems(evolved: Path) -> None:
 def test_queries_answer_by_name_and_in_sql(evolved: Path) -> None:
     rows = json_of("query", "solved_by_round_and_facet", "--experiment", "smoke", root=evolved)
     assert {row["round"] for row in rows} == {1, 2}
-    counted = json_of("query", "select count(*) as n from problems where split = 'held_out'", root=evolved)
+    counted = json_of("query", "select count(*) as n from pools where split = 'held_out'", root=evolved)
     assert counted[0]["n"] == json_of("status", "smoke", root=evolved)["rounds"][0]["metrics"]["greedy_pass@1"]["n"]
 
 
