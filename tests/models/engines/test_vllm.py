@@ -359,7 +359,7 @@ def test_an_adapter_is_served_beside_its_base_and_writes_what_it_writes_merged(t
     ways = (GREEDY, replace(GREEDY, stop=(END, "x =")), replace(GREEDY, stop=()))
     requests = [Generate(example.prompt, 0, sampling) for example in EXAMPLES[:4] for sampling in ways]
     with VllmEngine(tmp_path / "policy", SETTINGS.model_copy(update={"context": 100})) as engine:
-        found = ask(engine, *requests, Generate(Prompt.of("7 " * 90), 0, GREEDY))
+        found = ask(engine, *requests, Generate(Prompt.of("7" * 150), 0, GREEDY))
     assert "leaves no room in the context of 100" in found.pop().refusal
     assert found == TransformersEngine(tmp_path / "policy", Transformers(threads=1)).generate_now(requests)
     assert {END, "x =", ""} >= {completion.stop for completion in found}
