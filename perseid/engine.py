@@ -62,8 +62,7 @@ class Sampling:
     repetition_penalty: float = 1.0
 
 
-@dataclass(frozen=True)
-class Generate:
+class Generate(NamedTuple):
     """One continuation of `prompt`; equal requests get equal answers from a batch-invariant engine."""
 
     prompt: Prompt

@@ -100,19 +100,20 @@ class RStarMath:
 
     def keep(self, made: Sequence[Draft], known: Sequence[Draft]) -> list[Draft]:
         """Without duplicates. Parity: by text, and only the first answer if there is one, everything else dropped."""
-        key = _text if self.settings.parity else self._program
-        here = {key(draft) for draft in known}
+        parity = self.settings.parity
+        keys = _texts if parity else self._programs
+        here = set(keys(known))
         distinct: dict[tuple[object, ...], Draft] = {}
-        for draft in made:
-            if (program := key(draft)) not in here:
-                distinct.setdefault(program, draft)
+        for key, draft in zip(keys(made), made, strict=True):
+            if key not in here:
+                distinct.setdefault(key, draft)
         kept = list(distinct.values())
-        answers = [draft for draft in kept if draft.ends]
-        return answers[:1] if self.settings.parity and answers else kept
+        answers = [draft for draft in kept if draft.ends] if parity else []
+        return answers[:1] or kept
 
-    def _program(self, draft: Draft) -> tuple[object, ...]:
-        written = draft.text if draft.program is None else draft.program
-        return draft.ends, draft.parsed, self.format.program_key(written)
+    def _programs(self, drafts: Sequence[Draft]) -> list[tuple[object, ...]]:
+        key = self.format.program_key
+        return [(d.ends, d.parsed, key(d.text if d.program is None else d.program)) for d in drafts]
 
     def goes_on(self, now: Standing) -> bool:
         """`rollouts`, then `rollouts_unsolved` more while no answer is right; an exhausted tree only while unsolved."""
@@ -170,8 +171,8 @@ def uct(child: Stats, parent_visits: int, exploration: float, unvisited: str) ->
     return child.q + exploration * math.sqrt(math.log(parent_visits) / child.visits)
 
 
-def _text(draft: Draft) -> tuple[object, ...]:
-    return draft.text, draft.ends
+def _texts(drafts: Sequence[Draft]) -> list[tuple[object, ...]]:
+    return [(draft.text, draft.ends) for draft in drafts]
 
 
 METHOD: Final = RStarMath

@@ -47,5 +47,7 @@ class Calls:
 
 
 def _split(flat: Sequence[T], sizes: Sequence[int]) -> list[list[T]]:
+    if len(sizes) == 1 and len(flat) == sizes[0]:
+        return [list(flat)]
     answers: Iterator[T] = iter(flat)
     return [list(islice(answers, size)) for size in sizes]

@@ -35,13 +35,15 @@ class Executions:
     async def answer(self, tree: int, request: Execute) -> list[Outcome]:
         known: list[asyncio.Future[Outcome]] = []
         fresh: list[tuple[str, str, asyncio.Future[Outcome]]] = []
+        future_of = asyncio.get_running_loop().create_future
         for code, keep in zip(request.codes, request.keep, strict=True):
             future = self._known.get((request.prefix, code))
             if future is None:
-                future = asyncio.get_running_loop().create_future()
-                self._remember((request.prefix, code), future)
+                self._known[request.prefix, code] = future = future_of()
                 fresh.append((code, keep, future))
             known.append(future)
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
         self.run += len(fresh)
         self.reused += len(known) - len(fresh)
         if fresh:
@@ -88,8 +90,3 @@ class Executions:
                 raise SandboxFailure(f"the sandbox failed: {execution.error}")
             results.append((Outcome(execution.status, execution.stdout, execution.error or "", execution.tier), state))
         return results
-
-    def _remember(self, program: Program, outcome: asyncio.Future[Outcome]) -> None:
-        self._known[program] = outcome
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)

@@ -109,10 +109,10 @@ def _select(run: _Search, tree: Tree, node: Node, grown: bool) -> Node | None:
 def _expand(run: _Search, tree: Tree, node: Node) -> Asking[None]:
     """Draft steps, run, score and grade them; then what the method makes of the new children."""
     _within_limits(run, tree)
-    seeds = _Seeds(run, node, "")
-    view = _view(run, tree, node, seeds)
+    path, seeds = node.path(), _Seeds(run, node, "")
+    view = _view(run, tree, path, seeds)
     children = _add(run, tree, node, (yield from _draft(run, tree, node, view)))
-    yield from _execute(run, tree, node, [child for child in children if child.stats.status == "open"])
+    yield from _execute(run, tree, node, path, [child for child in children if child.stats.status == "open"])
     if any(child.stats.status == "open" for child in children):
         reopen(node)
     yield from _score(run, children)
@@ -181,23 +181,32 @@ def _counted(run: _Search, tree: Tree, asking: Asking[T], *, limited: bool = Fal
             return result
         if limited:
             _within_limits(run, tree)
+        if isinstance(request, Propose):
+            answers = yield request
+            _count(tree, answers)
+            continue
         asks = asks_of(request)
         for ask in asks:
-            assert type(ask) in (Propose, Score), f"a method asks for proposals and scores, not {type(ask).__name__}"
+            assert isinstance(ask, Propose | Score), f"a method asks for proposals and scores, not {type(ask).__name__}"
         answers = yield request
-        for ask, answer in zip(asks, answers, strict=True) if isinstance(request, Batch) else ((request, answers),):
-            if isinstance(ask, Propose):
-                _count(tree, answer)
+        if isinstance(request, Batch):
+            for ask, answer in zip(asks, answers, strict=True):
+                if isinstance(ask, Propose):
+                    _count(tree, answer)
 
 
 def _count(tree: Tree, completions: Sequence[Completion]) -> None:
+    refused = tokens = cut = 0
     for _, stop, num_tokens, refusal in completions:
         if refusal:
-            tree.refused += 1
+            refused += 1
         else:
-            tree.samples += 1
-            tree.tokens += num_tokens
-            tree.cut += not stop
+            tokens += num_tokens
+            cut += not stop
+    tree.samples += len(completions) - refused
+    tree.refused += refused
+    tree.tokens += tokens
+    tree.cut += cut
 
 
 def _add(run: _Search, tree: Tree, node: Node, drafts: Sequence[Draft]) -> list[Node]:
@@ -225,7 +234,7 @@ def _conclude(child: Node, answer: str | None) -> None:
     child.answer, child.stats.status = (answer, "answer") if answer is not None else (None, "unparsable")
 
 
-def _execute(run: _Search, tree: Tree, node: Node, children: Sequence[Node]) -> Asking[None]:
+def _execute(run: _Search, tree: Tree, node: Node, path: Sequence[Node], children: Sequence[Node]) -> Asking[None]:
     """Run each distinct program once; decide each child's status by the execution's."""
     by_code: dict[str, list[Node]] = {}
     for child in children:
@@ -235,7 +244,7 @@ def _execute(run: _Search, tree: Tree, node: Node, children: Sequence[Node]) -> 
         return
     tree.executions += len(by_code)
     keep = tuple(next((c.node_id for c in same if not c.draft.ends), "") for same in by_code.values())
-    outcomes = yield from execute(Execute(node.node_id, _ran(run, node), tuple(by_code), keep))
+    outcomes = yield from execute(Execute(node.node_id, _ran(run, path), tuple(by_code), keep))
     failures, answer = run.method.limits.failures, run.method.format.answer
     for outcome, same in zip(outcomes, by_code.values(), strict=True):
         for child in same:
@@ -246,7 +255,7 @@ def _execute(run: _Search, tree: Tree, node: Node, children: Sequence[Node]) -> 
 
 def _judge(child: Node, outcome: Outcome, failures: int) -> None:
     """Only a step that ran counts; failures in a row close a node once they reach the threshold."""
-    child.execution, child.tier, child.stdout, child.error = outcome.status, outcome.tier, outcome.stdout, outcome.error
+    child.outcome = outcome
     child.failures = 0 if outcome.status == "ok" else child.failures + 1
     if outcome.status != "ok" and (child.draft.ends or child.failures >= failures):
         child.stats.status = "error"
@@ -278,8 +287,7 @@ def _grade(run: _Search, tree: Tree, children: Sequence[Node]) -> Asking[None]:
             child.reward = run.method.reward(child.correct, child.stats.prior)
 
 
-def _view(run: _Search, tree: Tree, node: Node, seeds: _Seeds) -> View:
-    path = node.path()
+def _view(run: _Search, tree: Tree, path: Sequence[Node], seeds: _Seeds) -> View:
     drafts = tuple([step.draft for step in path])
     return View(run.problem.question, drafts, tuple(_steps(run, path)), _standing(run, tree), seeds)
 
@@ -287,13 +295,16 @@ def _view(run: _Search, tree: Tree, node: Node, seeds: _Seeds) -> View:
 def _steps(run: _Search, path: Sequence[Node]) -> list[str]:
     """The texts of a path, one a step; a node that holds several gives each."""
     split = run.method.format.split
-    drafts = (node.draft for node in path)
-    return [text for draft in drafts for text in ((draft.text,) if draft.steps == 1 else split(draft.text))]
+    texts: list[str] = []
+    for node in path:
+        draft = node.draft
+        texts += (draft.text,) if draft.steps == 1 else split(draft.text)
+    return texts
 
 
-def _ran(run: _Search, node: Node) -> tuple[str, ...]:
-    """The sources that ran before the children of `node`; failed steps left no trace in the interpreter."""
-    steps = (step.draft.program or "" for step in node.path() if step.execution == "ok")
+def _ran(run: _Search, path: Sequence[Node]) -> tuple[str, ...]:
+    """The sources that ran on a path; failed steps left no trace in the interpreter."""
+    steps = [step.draft.program or "" for step in path if step.ran]
     return (run.method.format.setup(run.problem.question), *steps)
 
 

@@ -26,8 +26,7 @@ class Stop(Exception):
         self.why = why
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How far a search is. `solved` is None when nothing is graded (inference)."""
 
     problem_id: str

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 from perseid.engine import Completion, Prompt, Sampling
@@ -28,8 +27,7 @@ POLICY: Final = "policy"
 PPM: Final = "ppm"
 
 
-@dataclass(frozen=True, slots=True)
-class Propose:
+class Propose(NamedTuple):
     """Continue `prompt` once a seed. `rollout` (from 1) says how far the search is: drivers balance by it."""
 
     prompt: Prompt
@@ -39,8 +37,7 @@ class Propose:
     role: str = POLICY
 
 
-@dataclass(frozen=True, slots=True)
-class Execute:
+class Execute(NamedTuple):
     """Run each code from where `prefix` (the sources that ran, in order) leaves the interpreter.
 
     `parent` and `keep` let a driver hold interpreter states: the state after codes[i] will be asked for again under the
@@ -53,16 +50,14 @@ class Execute:
     keep: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(NamedTuple):
     """Score trajectory prefixes, prompt included."""
 
     prefixes: tuple[Prompt, ...]
     role: str = PPM
 
 
-@dataclass(frozen=True, slots=True)
-class Grade:
+class Grade(NamedTuple):
     """Compare answers with what only the grader knows."""
 
     answers: tuple[str, ...]
@@ -81,8 +76,7 @@ Request: TypeAlias = Propose | Execute | Score | Grade
 Answers: TypeAlias = list[Completion] | list[Outcome] | list[float] | list[bool | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """Two requests or more, asked side by side; answered by the list of their answers."""
 
     asks: tuple[Request, ...]

@@ -56,7 +56,7 @@ def tables(trees: Sequence[Tree]) -> dict[str, pl.DataFrame]:
 def _frames(trees: Sequence[Tree]) -> dict[str, pl.DataFrame]:
     nodes = [(tree.problem_id, node) for tree in trees for node in tree.nodes]
     answers = [(tree.problem_id, node) for tree in trees for node in tree.told()]
-    texts = ((p, n.node_id, n.text, n.stdout, n.error) for p, n in nodes if n.parent is not None)
+    texts = (_text(*node) for node in nodes if node[1].parent is not None)
     return {
         "nodes": frame("nodes", (_node(*node) for node in nodes)),
         "texts": frame("texts", texts),
@@ -68,8 +68,14 @@ def _frames(trees: Sequence[Tree]) -> dict[str, pl.DataFrame]:
 def _node(problem_id: str, node: Node) -> tuple[Any, ...]:
     stats, parent_id = node.stats, node.parent.node_id if node.parent is not None else ""
     numbers = (stats.status, stats.visits, stats.value_sum, stats.q, stats.prior)
-    verdict = (node.answer, node.correct, node.execution, node.tier, node.draft.tokens)
+    ran = (None, None) if node.outcome is None else (node.outcome.status, node.outcome.tier)
+    verdict = (node.answer, node.correct, *ran, node.draft.tokens)
     return (problem_id, node.node_id, parent_id, node.depth, *numbers, *verdict)
+
+
+def _text(problem_id: str, node: Node) -> tuple[str, ...]:
+    printed, error = (node.outcome.stdout, node.outcome.error) if node.outcome is not None else ("", "")
+    return (problem_id, node.node_id, node.text, printed, error)
 
 
 def _trajectory(problem_id: str, node: Node) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from typing import Final
 
 from perseid.endings import Difficulty, Ended, NodeStatus
 from perseid.formats import Draft
+from perseid.search.requests import Outcome
 
 NOTHING: Final = Draft("", steps=0)  # of the root
 
@@ -46,10 +47,7 @@ class Node:
     answer: str | None = None
     correct: bool | None = None  # None too where the grader cannot tell
     reward: float | None = None  # an answer's; None where it is worth nothing to anybody
-    execution: str | None = None  # sandbox status
-    tier: str | None = None
-    stdout: str = ""
-    error: str = ""
+    outcome: Outcome | None = None  # of its program; None: it was not run
     failures: int = 0  # consecutive failed steps up to here
     samples: int = 0  # drawn below this node, duplicates included
     children: list[Node] = field(default_factory=list)
@@ -57,6 +55,11 @@ class Node:
     @property
     def text(self) -> str:
         return self.draft.text
+
+    @property
+    def ran(self) -> bool:
+        """Whether its program ran to its end, and so left its trace in the interpreter."""
+        return self.outcome is not None and self.outcome.status == "ok"
 
     def path(self) -> list[Node]:
         """The nodes from the first step to this one; the root, which is no step, is left out."""

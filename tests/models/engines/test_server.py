@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +167,7 @@ def test_a_server_that_answers_probes_but_no_request_is_asked_ever_more_rarely(
 def test_a_prompt_that_fills_the_context_is_refused_and_the_others_are_answered(
     folder: Path, server: FakeServer
 ) -> None:
-    long = replace(REQUESTS[0], prompt=Prompt.of("word " * 100))
+    long = REQUESTS[0]._replace(prompt=Prompt.of("word " * 100))
     refused = Completion("", "", 0, refusal="a prompt of 100 tokens leaves no room in a context of 100")
     with ServerEngine(folder, settings(server)) as engine:
         assert generate(engine, [long, *REQUESTS]) == [refused, *WANTED]
@@ -177,7 +177,7 @@ def test_a_prompt_that_fills_the_context_is_refused_and_the_others_are_answered(
 
 
 def test_a_prompt_near_the_end_of_the_context_is_continued_to_its_end(folder: Path, server: FakeServer) -> None:
-    near = replace(REQUESTS[0], prompt=Prompt.of("word " * 90))
+    near = REQUESTS[0]._replace(prompt=Prompt.of("word " * 90))
     with ServerEngine(folder, settings(server)) as engine:
         assert generate(engine, [near]) == [rule(near.prompt.text, near.seed)]
     assert [body["max_tokens"] for body in server.asked] == [16, 10]

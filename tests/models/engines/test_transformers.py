@@ -102,7 +102,7 @@ def test_the_end_of_sequence_ends_a_text_where_it_is_asked_to(engine: Transforme
     there = [i for i, c in enumerate(engine.generate_now(asked)) if END_OF_ANSWER in c.text]
     assert there
     for stop in (END, END_OF_ANSWER):
-        ended = engine.generate_now([replace(r, sampling=replace(hot, stop=(stop,))) for r in asked])
+        ended = engine.generate_now([r._replace(sampling=replace(hot, stop=(stop,))) for r in asked])
         assert [i for i, c in enumerate(ended) if c.stop] == there
         assert {c.stop for c in ended} == {"", stop}
         assert not any(END_OF_ANSWER in c.text for c in ended)

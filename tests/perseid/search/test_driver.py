@@ -247,7 +247,7 @@ def test_a_failing_sandbox_stops_the_run_and_is_never_a_reward(toy: Any) -> None
 def test_a_step_is_run_from_its_parents_state_and_not_from_the_start(toy: Any) -> None:
     interpreter = toy.interpreter()
     trees = run(toy, toy.problems(6), SETTINGS.model_copy(update={"rollouts_unsolved": 0}), sandbox=interpreter)
-    executed = sum(node.execution is not None for tree in trees for node in tree.nodes)
+    executed = sum(node.outcome is not None for tree in trees for node in tree.nodes)
     rebuilt = interpreter.ran - executed
     widened = sum(node.samples > SETTINGS.candidates for tree in trees for node in tree.nodes)
     assert len(trees) <= rebuilt <= len(trees) + 2 * widened
@@ -334,6 +334,10 @@ def test_what_cannot_be_told_is_counted_and_stands_nowhere_as_right_or_wrong(toy
     assert rows(again) == rows(trees)
 
 
+def error_of(node: Node) -> str:
+    return "" if node.outcome is None else node.outcome.error
+
+
 def unrepeatable(prompt: str, seed: int) -> Completion:
     """The first problem's program holds only for now."""
     first, steps = "2 5<" in prompt, prompt.count("<|end_of_step|>")
@@ -394,8 +398,8 @@ def test_a_step_that_looks_at_the_clock_of_the_real_sandbox_ends_no_run(toy: Any
             services = toy.services(2, engine=ScriptedEngine(rule), sandbox=AsyncSandbox(sandbox))
             trees = run_searches(toy.problems(2), RStarMath(settings, TOOLS), 7, services, tmp_path)
         for tree in trees:
-            assert [node.execution for node in tree.nodes[1:3]] == ["ok", "error"]
-            assert all("do not repeat" in node.error for node in tree.nodes[2:])
+            assert [node.outcome.status for node in tree.nodes[1:3]] == ["ok", "error"]
+            assert all("do not repeat" in node.outcome.error for node in tree.nodes[2:])
 
 
 def test_a_step_that_does_not_repeat_where_its_state_was_forgotten_ends_no_run(toy: Any) -> None:
@@ -409,8 +413,8 @@ def test_a_step_that_does_not_repeat_where_its_state_was_forgotten_ends_no_run(t
 
     services = replace(toy.services(3, engine=ScriptedEngine(unrepeatable), sandbox=Fading()), state_bytes=0)
     trees = run_searches(toy.problems(3), METHOD, 7, services)
-    assert any("do not repeat" in node.error for tree in trees for node in tree.nodes)
-    assert [any(node.error for node in tree.nodes) for tree in trees] == [True, False, False]
+    assert any("do not repeat" in error_of(node) for tree in trees for node in tree.nodes)
+    assert [any(map(error_of, tree.nodes)) for tree in trees] == [True, False, False]
 
 
 def test_a_setup_that_does_not_run_is_no_fault_of_a_program(toy: Any) -> None:
