@@ -128,10 +128,10 @@ class RStarMath:
             choice = [index for index, child in enumerate(children) if child.status == "exhausted"]
         if not choice:
             return None
-        settings = self.settings
-        scores = [uct(children[i], parent.visits, settings.exploration, settings.unvisited) for i in choice]
+        visits, exploration, unvisited = parent.visits, self.settings.exploration, self.settings.unvisited
+        scores = [uct(children[index], visits, exploration, unvisited) for index in choice]
         best = max(scores)
-        if settings.tie == "first" or scores.count(best) == 1:
+        if self.settings.tie == "first" or scores.count(best) == 1:
             return choice[scores.index(best)]
         ties = [index for index, score in zip(choice, scores, strict=True) if score == best]
         return ties[draw(len(ties))]

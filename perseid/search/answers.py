@@ -8,12 +8,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from itertools import starmap
+from types import NoneType
 from typing import Any, Final, cast
 
 from perseid.engine import Completion
 from perseid.search.requests import Answers, Execute, Grade, Outcome, Propose, Request, Score
 
 KIND: Final[dict[type[Request], str]] = {Propose: "P", Execute: "E", Score: "S", Grade: "G"}
+TEXT: Final[set[type]] = {str}
+PROPOSED: Final[list[set[type]]] = [TEXT, {int, str}, {int}, TEXT]  # texts, stops, tokens, refusals
 ENDED: Final = "X"  # not an answer: the driver ended the tree, and why
 
 
@@ -49,27 +52,27 @@ def decoded(request: Request, recorded: Any) -> Answers:
     """The inverse of `encoded`. Raises `ValueError` for what are no answers to this request."""
     match request:
         case Propose(_, seeds, sampling, _, _):
-            texts, numbers, *rest = _columns(recorded, len(seeds), (str, int | str, int, str), least=3)
+            texts, numbers, *rest = _columns(recorded, len(seeds), PROPOSED, least=3)
             if any(isinstance(n, int) and not 0 <= n < len(sampling.stop) for n in numbers):
                 raise ValueError("a stop string that was not asked for")
             stops = [sampling.stop[n] if isinstance(n, int) else n for n in numbers]
             return list(starmap(Completion, zip(texts, stops, *rest, strict=True)))
         case Execute(_, _, codes):
-            return list(starmap(Outcome, zip(*_columns(recorded, len(codes), (str,) * 4), strict=True)))
+            return list(starmap(Outcome, zip(*_columns(recorded, len(codes), [TEXT] * 4), strict=True)))
         case Score(prefixes, _):
-            return cast(list[float], _columns([recorded], len(prefixes), (float | int,))[0])
+            return cast(list[float], _columns([recorded], len(prefixes), [{float, int}])[0])
         case Grade(answers):
-            [verdicts] = _columns([recorded], len(answers), (int | None,))
+            [verdicts] = _columns([recorded], len(answers), [{int, NoneType}])
             return [None if verdict is None else bool(verdict) for verdict in verdicts]
 
 
-def _columns(recorded: Any, count: int, types: Sequence[Any], least: int | None = None) -> list[list[Any]]:
+def _columns(recorded: Any, count: int, types: Sequence[set[type]], least: int | None = None) -> list[list[Any]]:
     """`recorded` if it is a list of columns of these types, `count` long; the last ones may be missing."""
     if not isinstance(recorded, list) or not (least or len(types)) <= len(recorded) <= len(types):
         raise ValueError("another number of columns")
     for column, kind in zip(recorded, types, strict=False):
         if not isinstance(column, list) or len(column) != count:
             raise ValueError("another number of answers")
-        if not all(isinstance(value, kind) for value in column):
+        if not set(map(type, column)) <= kind:
             raise ValueError("an answer of another type")
     return recorded

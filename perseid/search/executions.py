@@ -22,6 +22,7 @@ from perseid.search.states import States
 
 REMEMBERED: Final = 65_536  # outcomes
 Program = tuple[tuple[str, ...], str]  # prefix and code
+Place = tuple[asyncio.Future[list[Outcome]], int]  # what is run together, and which of it
 
 
 class Executions:
@@ -29,42 +30,42 @@ class Executions:
 
     def __init__(self, sandbox: Runner, states: States) -> None:
         self._sandbox, self._states = sandbox, states
-        self._known: OrderedDict[Program, asyncio.Future[Outcome]] = OrderedDict()
+        self._known: OrderedDict[Program, Place] = OrderedDict()
         self.run, self.reused = 0, 0
 
     async def answer(self, tree: int, request: Execute) -> list[Outcome]:
-        known: list[asyncio.Future[Outcome]] = []
-        fresh: list[tuple[str, str, asyncio.Future[Outcome]]] = []
-        future_of = asyncio.get_running_loop().create_future
+        running: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        places: list[Place] = []
+        fresh: list[tuple[str, str]] = []
         for code, keep in zip(request.codes, request.keep, strict=True):
-            future = self._known.get((request.prefix, code))
-            if future is None:
-                self._known[request.prefix, code] = future = future_of()
-                fresh.append((code, keep, future))
-            known.append(future)
+            place = self._known.get((request.prefix, code))
+            if place is None:
+                place = self._known[request.prefix, code] = (running, len(fresh))
+                fresh.append((code, keep))
+            places.append(place)
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         self.run += len(fresh)
-        self.reused += len(known) - len(fresh)
+        self.reused += len(places) - len(fresh)
         if fresh:
-            await self._run(tree, request, fresh)
-        return [future.result() if future.done() else await future for future in known]
+            await self._run(tree, request, fresh, running)
+        return [(run.result() if run.done() else await run)[number] for run, number in places]
 
     def drop(self, tree: int) -> None:
         self._states.drop(tree)
 
     async def _run(
-        self, tree: int, request: Execute, fresh: Sequence[tuple[str, str, asyncio.Future[Outcome]]]
+        self, tree: int, request: Execute, fresh: Sequence[tuple[str, str]], running: asyncio.Future[list[Outcome]]
     ) -> None:
         try:
-            results = await self._results(tree, request, [code for code, _, _ in fresh])
+            results = await self._results(tree, request, [code for code, _ in fresh])
         except BaseException:
-            for code, _, future in fresh:
+            for code, _ in fresh:
                 self._known.pop((request.prefix, code), None)
-                future.cancel()
+            running.cancel()
             raise
-        for (_, keep, future), (outcome, after) in zip(fresh, results, strict=True):
-            future.set_result(outcome)
+        running.set_result([outcome for outcome, _ in results])
+        for (_, keep), (outcome, after) in zip(fresh, results, strict=True):
             if keep and outcome.status == "ok":
                 self._states.put(tree, keep, after)
 

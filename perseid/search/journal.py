@@ -156,13 +156,6 @@ class Replay:
         self._next += 1
         return entry[1], entry[2], entry[3], entry[4] if len(entry) == 5 else 0
 
-    def ends_with(self, kind: str) -> Any | None:
-        """What stands in the next entry if it is of this kind; None otherwise, and then nothing is taken."""
-        if self._next == len(self._entries) or self._entries[self._next][1] != kind:
-            return None
-        self._next += 1
-        return self._entries[self._next - 1][3]
-
     def close(self) -> None:
         """The tree has ended: raises `UserError` if there are answers to more than it asked."""
         if self._next < len(self._entries):

@@ -107,23 +107,25 @@ class Live:
         """
         tokens = 0
         while self.request is not None:
-            if (why := recorded.ends_with(ENDED)) is not None:
-                if why != "seconds" or not self.proposes or self._given:
-                    raise recorded.damaged("expected answers")
-                self.end("seconds")
-            elif (entry := recorded.next()) is not None:
-                kind, asked, answers, place = entry
-                tokens += self.take(place, self._recorded(recorded, kind, asked, answers, place))
-            else:
+            if (entry := recorded.next()) is None:
                 return tokens
+            kind, asked, answers, place = entry
+            if kind != ENDED:
+                tokens += self.take(place, self._recorded(recorded, kind, asked, answers, place))
+            elif answers == "seconds" and self.proposes and self.answered:
+                self.end("seconds")
+            else:
+                raise recorded.damaged("expected answers")
         recorded.close()
         return tokens
 
     def _recorded(self, recorded: Replay, kind: str, asked: int, answers: object, place: int) -> Answers:
         """The answers of an entry, if they are to what is waited for."""
-        assert self.request is not None
-        asks = asks_of(self.request)
-        request = asks[place] if 0 <= place < len(asks) and place not in self._given else None
+        request: Request | None = None
+        if not isinstance(self.request, Batch):
+            request = self.request if place == 0 else None
+        elif 0 <= place < len(self.request.asks) and place not in self._given:
+            request = self.request.asks[place]
         if request is None or KIND[type(request)] != kind or digest(request) != asked:
             raise recorded.damaged(f"expected the answers to another {kind}")
         try:
