@@ -110,7 +110,7 @@ def test_a_broken_file_is_shown_with_the_reason_and_the_others_load(tmp_path: Pa
 
 def test_a_misspelt_experiment_is_answered_with_the_nearest_there_is() -> None:
     for name in ("smok", "x" * 300, "a\0b", "", ".#smoke"):
-        with pytest.raises(UserError, match=r"no such experiment.*one of: quickstart, smoke"):
+        with pytest.raises(UserError, match=r"no such experiment.*one of: quickstart, .*smoke"):
             experiment_file(name)
     with pytest.raises(UserError, match=r"did you mean smoke\?"):
         experiment_file("smok")
