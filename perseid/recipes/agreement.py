@@ -23,9 +23,9 @@ def contradiction(e: Experiment) -> Found | None:
 
 def without_effect(e: Experiment) -> Iterator[Found]:
     """Parts that were changed and that no stage reads, each with the reason."""
-    read = {path for stage in stages_of(e) for path in stage.reads}
+    stages = stages_of(e)
     for path in PARTS:
-        if any(path.startswith(other) for other in read):
+        if any(_reads(stage, path) for stage in stages):
             continue
         for number in range(len(e.rounds) + 1):
             parent, _, name = path.rpartition(".")
@@ -34,6 +34,12 @@ def without_effect(e: Experiment) -> Iterator[Found]:
             before = type(section).model_fields[name].default if own is None else getattr(own, name)
             if getattr(section, name) != before:
                 yield f"rounds.{number}.{path}" if number else path, f"has no effect in the recipe {e.recipe}"
+
+
+def _reads(stage: Stage, path: str) -> bool:
+    """Whether a stage reads the part, itself or with what it is a part of, and does not leave it out."""
+    inside = any(path == whole or path.startswith(f"{whole}.") for whole in stage.reads)
+    return inside and f"-{path}" not in stage.reads
 
 
 def stages_of(e: Experiment) -> list[Stage]:

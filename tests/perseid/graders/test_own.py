@@ -98,8 +98,11 @@ def test_what_fails_is_no_verdict_and_is_told_once(
     assert verdicts == [None, True, False]  # and those asked beside it have theirs
     assert asyncio.run(grader.grade(asked("x", "bad"))) == [None]
     told = [record.getMessage() for record in caplog.records]
-    assert len(told) == 1
-    assert told[0].startswith(f"graders.mine: of an answer it cannot be told whether it is right: {reason}")
+    # Once for each way to fail: of what is written to every descriptor, one line or two come in before it is ended.
+    assert len(set(told)) == len(told) <= (2 if "os.write" in fault else 1)
+    for line in told:
+        assert line.startswith(f"graders.mine: of an answer it cannot be told whether it is right: {reason}")
+    assert told
 
 
 @pytest.mark.parametrize(
