@@ -218,9 +218,10 @@ def remarks(experiment: Experiment, found: list[Planned]) -> list[str]:
     left = [each for each in found if not each.fresh]
     policy, engine = experiment.models.policy, experiment.engine.kind
     what = policy.place if isinstance(policy, Pretrained) else f"{policy.base}, {policy.parameters:,} parameters"
+    rounds = "1 round" if len(experiment.rounds) == 1 else f"{len(experiment.rounds)} rounds"
     lines = [
         "",
-        f"Recipe {experiment.recipe}, {len(experiment.rounds)} rounds; policy {what}; engine {engine}.",
+        f"Recipe {experiment.recipe}, {rounds}; policy {what}; engine {engine}.",
         f"In all at most {whole.calls:,} calls and {whole.tokens:,} generated tokens, about {size(whole.disk)} of disk"
         + (", models of unknown size apart." if any(each.most.disk is None for each in found) else "."),
         "Calls and tokens are bounds of the settings: a search that solves its problem, or ends its steps, asks less.",

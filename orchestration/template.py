@@ -20,6 +20,7 @@ from perseid.problems.source import settings_of
 
 TEMPLATE = Path(__file__).with_name("new_experiment.yaml")
 OWN = Path(__file__).with_name("own_experiment.yaml.j2")
+EXAMPLES = REPOSITORY / "perseid" / "formats"
 LOOKED_AT: Final = 2000  # rows
 ENDINGS: Final = {
     ".jsonl": "jsonl",
@@ -38,6 +39,10 @@ RULES: Final[Mapping[str, str]] = {
     "text": "{kind: chain, answer: [the_answer_is, last_line]}",
     "code": '{kind: chain, answer: [code], stop: ["\\nQuestion:"]}',
 }
+SHOTS: Final = frozenset(
+    {"boolean", "choice", "code", "text"}
+)  # kinds with worked examples of their own, beside formats
+MANY: Final = 400  # held-out problems: an interval of 5 points on either side; more make evaluation dearer than search
 CHATS: Final = ("instruct", "chat", "-it")
 
 
@@ -58,13 +63,17 @@ def write(name: str, folder: Path | None = None) -> Path:
 def write_own(name: str, model: str, paths: Sequence[str], folder: Path | None = None) -> Written:
     """The same for `model` (a folder, or a name of the hub) and files of problems alike, after a look at their rows.
 
-    Raises `UserError` as `write` does, and for files that are not there or hold no problems.
+    Raises `UserError` as `write` does, for files that are not there or hold no problems, and for a folder that is none.
     """
     _checked(name)
+    if not _possible(model):
+        raise UserError("new", "--model", f"expected a folder or a name of the hub like owner/model; found {model}")
     sources = [source_of(path) for path in paths]
     rows = [row for source in sources for row in looked_at(source)]
     guess = guessed(rows, ", ".join(paths))
-    return Written(_placed(name, folder, _told(name, model, sources, guess)), guess)
+    held_out = f"{{problems: {MANY}}}" if len(rows) >= LOOKED_AT else "{share: 0.2}"
+    said = _told(name, model, sources, guess, held_out=held_out, format=_format(guess, folder))
+    return Written(_placed(name, folder, said), guess)
 
 
 def source_of(path: str) -> dict[str, Any]:
@@ -90,7 +99,27 @@ def looked_at(source: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return rows
 
 
-def _told(name: str, model: str, sources: Sequence[Mapping[str, Any]], guess: Guess) -> str:
+def _format(guess: Guess, folder: Path | None) -> str:
+    """How questions of this kind are told and answers read, with examples of the kind's own where it has some.
+
+    The examples' path starts at the project's root, or at `/` where the file lies in no `experiments/` of ours.
+    """
+    if guess.numeric:
+        return PROGRAMS
+    rule = RULES[guess.kind]
+    if guess.kind not in SHOTS:
+        return rule
+    path = EXAMPLES / f"{guess.kind}.yaml"
+    shown = path if folder else path.relative_to(REPOSITORY)
+    return f"{rule.removesuffix('}')}, shots: {json.dumps(str(shown), ensure_ascii=False)}}}"
+
+
+def _possible(model: str) -> bool:
+    """Whether `model` is a folder, or could be a name of the hub: at most one slash, none in front."""
+    return Path(model).is_dir() or (model.count("/") <= 1 and not model.startswith(("/", "./", "../", "~")))
+
+
+def _told(name: str, model: str, sources: Sequence[Mapping[str, Any]], guess: Guess, **said: str) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
@@ -106,7 +135,7 @@ def _told(name: str, model: str, sources: Sequence[Mapping[str, Any]], guess: Gu
         sources=[{"delimiter": "", **source} for source in sources],
         guess=guess,
         columns=_flow(columns),
-        format=PROGRAMS if guess.numeric else RULES[guess.kind],
+        **said,
         template=_chats(model),
         gpu=gpu,
         engine="vllm" if importlib.util.find_spec("vllm") is not None else "transformers",
@@ -160,5 +189,8 @@ def remarks(written: Written) -> list[str]:
     named = gold if isinstance(gold, str) else " and ".join(gold.values())
     after = f", behind {guess.gold_after!r}" if guess.gold_after else ""
     asks = "several columns" if guess.template else f"column {guess.columns['question']}"
-    told = f"{written.path}: {asks} asks, {named} knows{after}; answers are compared as kind {guess.kind}"
+    grouped = (
+        " (numbers, some of them with signs that number cannot read)" if guess.numeric and guess.kind == "math" else ""
+    )
+    told = f"{written.path}: {asks} asks, {named} knows{after}; answers are compared as kind {guess.kind}{grouped}"
     return [told, *(f"look at it: {doubt}" for doubt in guess.unsure)]

@@ -2,17 +2,23 @@
 
 import csv
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
-from orchestration.template import remarks, write_own
+from orchestration.template import EXAMPLES, LOOKED_AT, RULES, SHOTS, remarks, write_own
 from perseid.checkpoints import Pretrained
 from perseid.errors import UserError
 from perseid.experiment import Experiment, load_experiment
+from perseid.formats import chain, format_of
+from perseid.formats.extraction import Rule, extract
+from perseid.formats.telling import Shot
+from perseid.section import Section
 
 SOLVED = [{"question": f"What is {n} and 1?", "answer": f"{n}+1={n + 1}\n#### {n + 1}", "level": n} for n in range(9)]
 CHOSEN = [{"stem": "Which is even?", "A": f"{n}1", "B": f"{n}2", "answer": "B"} for n in range(1, 9)]
@@ -35,6 +41,14 @@ def told(experiment: Experiment) -> Mapping[str, Any]:
     return source.model_dump(mode="json", exclude_unset=True)
 
 
+def _shots(path: Path) -> list[Shot]:
+    return [Shot(**row) for row in yaml.safe_load(path.read_text())["shots"]]
+
+
+def _rules(format: str) -> tuple[Rule, ...]:
+    return chain.Settings.model_validate(yaml.safe_load(format)).answer
+
+
 def test_every_kind_of_file_becomes_an_experiment_that_loads(tmp_path: Path) -> None:
     found = {
         name: loaded(name, lines(rows, tmp_path / f"{name}.jsonl"), tmp_path)
@@ -49,6 +63,58 @@ def test_every_kind_of_file_becomes_an_experiment_that_loads(tmp_path: Path) -> 
     assert told(found["c"])["template"] == "{{ stem }}\nA) {{ A }}\nB) {{ B }}"
     assert told(found["t"])["columns"]["gold"] == {"tests": "test", "entry_point": "entry_point"}
     assert found["s"].recipe == "rejection"
+
+
+def test_worked_examples_are_of_the_kind_of_the_answers(tmp_path: Path) -> None:
+    """None about marbles where a program, a letter or yes is asked for, and each with an answer that is found."""
+    named = [{"question": f"Who is {n}?", "answer": "Ann" if n % 2 else "Bob"} for n in range(9)]
+    endings = {"c": "The answer is B.", "t": "```", "a": "The answer is no.", "n": "The answer is pots."}
+    for name, rows in {"c": CHOSEN, "t": TESTED, "a": ASKED, "n": named}.items():
+        format = format_of(loaded(name, lines(rows, tmp_path / f"{name}.jsonl"), tmp_path).models.policy.format)
+        told = [message.content for message in format.prompt("Q?", shots=True).messages if message.role == "assistant"]
+        assert told[-1].endswith(endings[name])
+        found = [format.answer(text, "") for text in told]
+        assert None not in found
+        assert len(set(found)) >= 2
+
+
+def test_the_examples_of_every_kind_are_right() -> None:
+    """As the rules find them; programs do what their question shows of them."""
+    shown = {kind: _shots(EXAMPLES / f"{kind}.yaml") for kind in sorted(SHOTS)}
+    rules = {kind: _rules(RULES[kind]) for kind in shown}
+    found = {kind: [extract(shot.response, rules[kind]) for shot in shots] for kind, shots in shown.items()}
+    programs = found.pop("code")
+    assert found == {
+        "boolean": ["no", "yes", "yes", "no"],
+        "choice": ["C", "A", "B"],
+        "text": ["Wednesday", "Paris", "pots"],
+    }
+    for shot, program in zip(shown["code"], programs, strict=True):
+        written: dict[str, Any] = {}
+        exec(program or "", written)
+        [asked] = re.findall(r">>> (.*)\n\s+(.*)", shot.question)
+        assert repr(eval(asked[0], written)) == asked[1]
+
+
+def test_many_problems_are_not_all_held_out(tmp_path: Path) -> None:
+    """A fifth of a large file would make evaluation dearer than search."""
+    rows = [{"question": f"What is {n} and 1?", "answer": n + 1} for n in range(LOOKED_AT)]
+    held = {
+        name: loaded(name, lines(some, tmp_path / f"{name}.jsonl"), tmp_path).problems.held_out
+        for name, some in {"many": rows, "few": rows[:-1]}.items()
+    }
+    told = {name: one.model_dump(exclude_unset=True) for name, one in held.items() if isinstance(one, Section)}
+    assert told == {"many": {"problems": 400}, "few": {"share": 0.2}}
+
+
+def test_a_path_to_no_model_is_refused_and_writes_nothing(tmp_path: Path) -> None:
+    problems = lines(SOLVED, tmp_path / "s.jsonl")
+    for model in (str(tmp_path / "none"), "./none", "a/b/c"):
+        with pytest.raises(
+            UserError, match=r"--model: expected a folder or a name of the hub like owner/model; found "
+        ):
+            write_own("mine", model, [problems], tmp_path)
+    assert not (tmp_path / "mine.yaml").exists()
 
 
 def test_formats_of_files_go_by_their_endings(tmp_path: Path) -> None:
@@ -82,6 +148,10 @@ def test_what_was_guessed_is_said(tmp_path: Path) -> None:
     written = write_own("mine", "m", [lines(SOLVED, tmp_path / "s.jsonl")], tmp_path)
     asks = "column question asks, answer knows, behind '####'"
     assert remarks(written) == [f"{tmp_path / 'mine.yaml'}: {asks}; answers are compared as kind number"]
+    grouped = lines([{"question": "Why?", "answer": "1,250"}], tmp_path / "g.jsonl")
+    assert remarks(write_own("grouped", "m", [grouped], tmp_path))[0].endswith(
+        "as kind math (numbers, some of them with signs that number cannot read)"
+    )
     long = lines([{"question": "Why?", "answer": "because " * 9}], tmp_path / "l.jsonl")
     assert remarks(write_own("long", "m", [long], tmp_path))[1].startswith("look at it: answer has answers of up to")
 
