@@ -25,7 +25,10 @@ SMOKE = ROOT / "experiments" / "smoke_rejection.yaml"
 @pytest.mark.parametrize("block", blocks(PAGE, "yaml"))
 def test_what_is_shown_of_a_file_can_be_laid_over_one(block: str) -> None:
     whole: dict[str, Any] = yaml.safe_load(SMOKE.read_text())
-    Experiment.model_validate(overlay(whole, yaml.safe_load(block)))
+    said: dict[str, Any] = yaml.safe_load(block)
+    if said.get("recipe", whole["recipe"]) != whole["recipe"]:  # its method is of another kind, with other keys
+        del whole["method"]
+    Experiment.model_validate(overlay(whole, said))
 
 
 def test_the_recipe_of_the_page_unrolls_into_a_graph() -> None:
