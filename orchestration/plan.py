@@ -63,13 +63,13 @@ def planned(experiment: Experiment, store: Store, sizes: Sizes) -> list[Planned]
     """Every stage in the order of its making."""
     graph = unroll(experiment)
     state, took = survey(graph, store), dict(measured(graph, store))
-    last = {graph[key].stage: made for key, made in took.items()}
+    last = {(graph[key].stage, graph[key].does): made for key, made in took.items()}  # a base's pointer is no training
     return [
         Planned(
             node,
             most_of(experiment, node, sizes),
             all(state[key] for key in node.artifacts),
-            took.get(node.key, last.get(node.stage)),
+            took.get(node.key, last.get((node.stage, node.does))),
         )
         for node in graph.values()
     ]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from assets.freshness import input_versions, units
-from assets.graph import unroll
+from assets.freshness import Unit, input_versions, units
+from assets.graph import Graph, unroll
 from orchestration.places import EXPERIMENTS
 from orchestration.plan import Most, Sizes, clock, planned, remarks, size, sizes_of, total
 from perseid.artifacts import Facts, Store
@@ -51,16 +51,33 @@ def test_a_round_is_planned_by_its_own_settings_and_a_limit_bounds_a_tree(store:
     assert found["round_02/trajectories"].tokens == 24 * (100 + 4 * 16)
 
 
+def publish(unit: Unit, graph: Graph, store: Store, facts: Facts) -> None:
+    versions = input_versions(graph, unit.node, store)
+    assert versions is not None
+    with store.draft(unit.key) as draft:
+        draft.path("content").write_text(unit.key)
+        draft.publish(unit.node.code_version, versions, facts)
+
+
+def test_the_base_s_seconds_are_not_those_of_a_training(store: Store) -> None:
+    """A pretrained base is pointed to in seconds, and its fine-tuning takes hours."""
+    graph = unroll(SMOKE)
+    for unit in list(units(graph))[:2]:
+        publish(unit, graph, store, Facts(wall_s=9.0))
+    took = {each.node.key: each.took for each in planned(SMOKE, store, SIZES) if each.node.stage == "policy"}
+    assert took == {
+        "smoke/round_00/policy": (9.0, 0),
+        "smoke/round_01/policy": None,
+        "smoke/round_02/policy": None,
+    }
+
+
 def test_what_was_made_before_tells_the_seconds(store: Store) -> None:
     graph = unroll(SMOKE)
     wanted = list(units(graph))
     assert "no seconds: control, evaluation" in remarks(SMOKE, planned(SMOKE, store, SIZES))[-1]
     for number, unit in enumerate(wanted[:-1]):
-        versions = input_versions(graph, unit.node, store)
-        assert versions is not None
-        with store.draft(unit.key) as draft:
-            draft.path("content").write_text(unit.key)
-            draft.publish(unit.node.code_version, versions, Facts(wall_s=float(number + 1), tokens=number))
+        publish(unit, graph, store, Facts(wall_s=float(number + 1), tokens=number))
     found = planned(SMOKE, store, SIZES)
     assert [each.fresh for each in found] == [True] * (len(found) - 1) + [False]
     made = {unit.key: float(number + 1) for number, unit in enumerate(wanted)}
