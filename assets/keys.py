@@ -31,7 +31,8 @@ def template_key(experiment: Experiment) -> str:
     if not isinstance(policy, Pretrained) or policy.chat_template in ("none", "own"):
         return ""
     try:
-        return hashlib.sha256(Path(policy.chat_template).read_bytes()).hexdigest()[:16]
+        path = Path(policy.chat_template)
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
     except OSError:
         return ""
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic_core import PydanticCustomError
 
 from orchestration.places import EXPERIMENTS, REPOSITORY
-from perseid.errors import UserError
+from perseid.errors import UserError, printable
 from perseid.naming import named
 from perseid.problems.guessing import Guess, guessed
 from perseid.problems.rows import Settings as RowSettings
@@ -66,6 +66,9 @@ def write_own(name: str, model: str, paths: Sequence[str], folder: Path | None =
     Raises `UserError` as `write` does, for files that are not there or hold no problems, and for a folder that is none.
     """
     _checked(name)
+    for option, said in (("--model", model), *(("--problems", path) for path in paths)):
+        if not said.strip() or not said.isprintable():  # it stands in one line of the file
+            raise UserError("new", option, f"expected a name that can be printed, found {printable(repr(said), 80)}")
     if not _possible(model):
         raise UserError("new", "--model", f"expected a folder or a name of the hub like owner/model; found {model}")
     sources = [source_of(path) for path in paths]
@@ -159,7 +162,8 @@ def _flow(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_flow, value)) + "]"
-    return value if value.isidentifier() else json.dumps(value, ensure_ascii=False)
+    plain = value.isidentifier() and value.lower() not in ("null", "true", "false")
+    return value if plain else json.dumps(value, ensure_ascii=False)
 
 
 def _checked(name: str) -> None:
@@ -173,8 +177,11 @@ def _placed(name: str, folder: Path | None, text: str) -> Path:
     _checked(name)
     path = (folder or EXPERIMENTS) / f"{name}.yaml"
     try:
-        with path.open("x") as file:
-            file.write(text)
+        content = text.encode()
+        with path.open("xb") as file:
+            file.write(content)
+    except UnicodeEncodeError:
+        raise UserError("new", "--problems", "expected columns whose names are text in UTF-8") from None
     except FileExistsError as error:
         raise UserError(path, name, "exists already; expected a new name") from error
     except OSError as error:

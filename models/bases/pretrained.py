@@ -35,6 +35,9 @@ def point(base: Pretrained, out: Path, attempt: Attempt) -> Told:
 def look(base: Pretrained, owner: str) -> Told:
     """What there is of `base`, all of it checked without loading a weight. Raises `UserError` naming `owner`."""
     folder = located(base.place, base.revision, owner)
+    for path in sorted(folder.iterdir()):
+        if path.suffix in PINNED and not path.is_file():  # a link to nowhere; a pipe, of which no end may be read
+            raise UserError(owner, KEY, f"expected files in {folder}, and {path.name} is none that can be read")
     gguf = _weights(folder, owner)
     config = _config(folder, gguf, owner)
     _fits(_tokenizer(folder, gguf, owner), config, owner)
@@ -134,6 +137,8 @@ def template_in(path: Path, owner: str) -> str:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     try:
+        if path.exists() and not path.is_file():  # of a device or a pipe no end may be read
+            raise ValueError(f"{path} is no file")
         with path.open("rb") as file:
             text = file.read(MAX_TEMPLATE + 1).decode()
         if not text.strip() or len(text) > MAX_TEMPLATE:
@@ -171,6 +176,6 @@ def _json(path: Path, owner: str) -> dict[str, Any]:
         found = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(owner, KEY, f"expected JSON in {path}: {error}") from error
     return found if isinstance(found, dict) else {}

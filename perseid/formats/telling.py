@@ -30,6 +30,8 @@ Markers = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=100)], .
 ENVIRONMENT: Final = ImmutableSandboxedEnvironment(
     undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
 )
+# What is drawn by chance: the same question is told alike.
+del ENVIRONMENT.globals["lipsum"], ENVIRONMENT.filters["random"]
 
 
 class Shot(NamedTuple):
@@ -116,8 +118,10 @@ class _Mistake(Exception):
 
 def _text(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # of a pipe that nobody writes no end is read
+            raise _Mistake(f"expected a file with a Jinja template, found something else at {path}")
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1) if path.is_file() else b""
+            content = file.read(MAX_BYTES + 1)
         text = content.decode("utf-8-sig")
     except OSError as error:
         raise _Mistake(f"expected a file with a Jinja template; {path} cannot be read ({error.strerror})") from None

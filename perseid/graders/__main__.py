@@ -55,7 +55,7 @@ def _arguments() -> argparse.Namespace:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -1,8 +1,8 @@
 """Choice: kind `choice`. The option that is named, or all of several.
 
 A gold is a letter (`B`; `AC`, `A, C` or a list for several) or, with the options' texts, `{answer: B, options: {A: red,
-B: blue}}`; options may be a list, and the answer a letter, the text of one, or its place counted from 0. A label is a
-letter, or a digit from 1 on.
+B: blue}}`; options may be a list, and the answer a letter, the text of one, or its place counted from 0; where labels
+are digits a number is a label. A label is a letter, or a digit from 1 on.
 
 An answer names a label in whatever dress (`(B)`, `b.`, `**B**`, `B) blue`, `Option B`), several joined by commas or
 "and", or is the text of an option where these are known. What says two things (`C, not B`; `B) red` where red is A; a
@@ -47,6 +47,8 @@ def right_of(gold: Any) -> Right | None:
     if not all(isinstance(text, str) and re.fullmatch(LABEL, label) for label, text in options.items()):
         return None
     known = {label.upper(): _plain(text) for label, text in options.items()}
+    if len(known) < len(options):
+        return None  # `a` and `A` are one label
     answer = gold.get("answer") if isinstance(gold, dict) else gold
     labels = _labels_of_gold(answer, known)
     return Right(labels, known) if labels and (not known or labels <= {*known}) else None
@@ -63,6 +65,8 @@ def _labels_of_gold(answer: Any, options: Mapping[str, str]) -> Labels:
         return frozenset().union(*each) if all(each) else frozenset()
     if isinstance(answer, int) and not isinstance(answer, bool):
         places = [*options]
+        if any(map(str.isdigit, places)):  # a label, where labels are digits
+            return frozenset({str(answer)} & {*places})
         return frozenset([places[answer]] if 0 <= answer < len(places) else [])
     return labels_in(answer, options, several=True) if isinstance(answer, str) else frozenset()
 
@@ -119,4 +123,4 @@ def compare(answer: str, gold: Any) -> Verdict:
     return labels_in(answer, right.options, several=len(right.labels) > 1) == right.labels
 
 
-GRADERS: Final = {"choice": Comparison("choice 1", compare)}
+GRADERS: Final = {"choice": Comparison("choice 2", compare)}

@@ -70,6 +70,6 @@ def text_of(gold: Any) -> str:
     """A gold that is a text or a number, as text without white space around it; "" for any other."""
     if isinstance(gold, str):
         return gold.strip()
-    if isinstance(gold, bool) or not isinstance(gold, int | float) or not math.isfinite(gold):
-        return ""
-    return format(Decimal(repr(gold)), "f") if isinstance(gold, float) else Decimal(gold).to_eng_string()
+    if isinstance(gold, int) and not isinstance(gold, bool):
+        return Decimal(gold).to_eng_string()  # of any size, which no float may hold
+    return format(Decimal(repr(gold)), "f") if isinstance(gold, float) and math.isfinite(gold) else ""

@@ -69,6 +69,9 @@ def guessed(rows: Sequence[Row], path: str) -> Guess:
     golds = [text.rpartition(marker)[2].strip() if marker else text for text in map(_text, _values(rows, gold))]
     kind = kind_of(golds)
     if len(options) >= 2 and kind in ("choice", "text"):
+        if not asks.isidentifier():
+            told = f"{', '.join(options)} are not told: a template names columns, and {asks!r} is no name in Jinja"
+            return Guess(columns, "choice", facets=facets, unsure=(told,))
         shown = "".join(f"\n{name}) {{{{ {name} }}}}" for name in options)
         return Guess(columns, "choice", "", f"{{{{ {asks} }}}}{shown}", facets)
     unsure = _doubts(golds, gold, kind)

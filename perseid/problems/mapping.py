@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from perseid.problems.rows import Settings
 
 MAX_ID: Final = 200  # characters
+MAX_DEPTH: Final = 100  # of lists and objects inside each other
 
 
 class BadRow(Exception):
@@ -114,8 +115,10 @@ def value_at(row: Mapping[str, Any], column: str) -> Any:
     return inner
 
 
-def plain(value: Any) -> JsonValue:
-    """A value of a table as JSON has it. Raises `BadRow` for what JSON has not."""
+def plain(value: Any, depth: int = 0) -> JsonValue:
+    """A value of a table as JSON has it. Raises `BadRow` for what JSON has not, and for what is nested too deep."""
+    if depth > MAX_DEPTH:
+        raise BadRow(f"expected at most {MAX_DEPTH} lists and objects inside each other")
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
@@ -129,9 +132,9 @@ def plain(value: Any) -> JsonValue:
     if isinstance(value, decimal.Decimal | datetime.date | datetime.time):
         return str(value) if isinstance(value, decimal.Decimal) else value.isoformat()
     if isinstance(value, Mapping):
-        return {str(name): plain(inner) for name, inner in value.items()}
+        return {str(name): plain(inner, depth + 1) for name, inner in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
-        return [plain(inner) for inner in value]
+        return [plain(inner, depth + 1) for inner in value]
     raise BadRow(f"expected text, a number, true, false, a list or an object, found {type(value).__name__}")
 
 

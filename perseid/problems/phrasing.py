@@ -1,6 +1,7 @@
 """A question made of the columns of a row: as it stands, between a prefix and a suffix, or by a Jinja template.
 
 Templates run in Jinja's sandbox, and know the row's columns alone; a column that a row lacks is an error, not "".
+Nothing in them is drawn by chance: the same row is the same question.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_CHARACTERS: Final = 1_000_000  # of a question
 ENVIRONMENT: Final = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+del ENVIRONMENT.globals["lipsum"], ENVIRONMENT.filters["random"]
 
 
 class PhrasingError(ValueError):

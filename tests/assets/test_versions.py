@@ -1,6 +1,7 @@
 """A version is what was read and what decides the result: every field of every section, and every key that is used."""
 
 import json
+import os
 import types
 from collections.abc import Iterator, Set
 from dataclasses import replace
@@ -274,6 +275,8 @@ def test_a_pretrained_base_rests_on_its_section_and_its_template_and_lora_on_wha
     before = versions(file)
     template.write_text("Q: {{ messages[0].content }}")
     assert changed(before, versions(file)) == {"pretrained"}
+    os.mkfifo(tmp_path / "pipe")  # it is refused where it is opened; to ask for a version waits for nobody
+    assert versions(laid(file, "models.policy.chat_template", str(tmp_path / "pipe")))
     assert changed(before, versions(laid(file, "models.policy.dtype", "bfloat16"))) == {"pretrained"}
     assert changed(before, versions(laid(file, "models.policy.lora.rank", 8))) == {
         "pretrained",

@@ -178,6 +178,32 @@ def test_what_holds_no_problems_is_one_line_and_writes_nothing(
     assert not (tmp_path / "mine.yaml").exists()
 
 
+@pytest.mark.parametrize("name", ["null", "True", "false", "a: b #", "zwei Wörter"])
+def test_a_column_may_be_called_whatever_it_is(tmp_path: Path, name: str) -> None:
+    path = lines([{"question": f"What is {n} and one?", name: n} for n in range(20)], tmp_path / "a.jsonl")
+    assert told(loaded("mine", path, tmp_path))["columns"]["gold"] == name
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "option"),
+    [("m\nname: other", "a.jsonl", "--model"), ("m", "a\n.jsonl", "--problems"), ("m", "a\u2028.jsonl", "--problems")],
+)
+def test_a_name_that_cannot_be_printed_is_one_line_and_writes_nothing(
+    tmp_path: Path, model: str, path: str, option: str
+) -> None:
+    with pytest.raises(UserError, match=f"new: {option}: expected a name that can be printed") as found:
+        write_own("mine", model, [path], tmp_path)
+    assert str(found.value).isprintable()
+    assert not [*tmp_path.iterdir()]
+
+
+def test_columns_that_utf_8_cannot_name_are_one_line_and_write_nothing(tmp_path: Path) -> None:
+    path = lines([{"question": f"What is {n} and one?", "\ud800": n} for n in range(9)], tmp_path / "a.jsonl")
+    with pytest.raises(UserError, match="new: --problems: expected columns whose names are text in UTF-8"):
+        write_own("mine", "m", [path], tmp_path)
+    assert not (tmp_path / "mine.yaml").exists()
+
+
 def test_an_existing_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("my work")
     with pytest.raises(UserError, match="exists already"):

@@ -1,6 +1,7 @@
 """What is taken as a base and what is not, each refusal one line that says how to mend it."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,27 @@ def test_a_template_is_the_checkpoint_s_own_or_a_file_s(own: Path, tmp_path: Pat
     path.write_text(CHATML)
     assert look(section(own, chat_template=str(path)), "x").template == CHATML
     assert look(section(own), "x").template == ""
+
+
+def test_a_folder_in_which_a_file_is_none_is_one_line(own: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(own, tmp_path / "copy")
+    (folder / "vocab.json").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"models.policy.from: expected files in .*, and vocab.json is none that can"):
+        look(section(folder), "x")
+    (folder / "vocab.json").unlink()
+    os.mkfifo(folder / "vocab.json")  # nobody writes to it, and nobody waits for that
+    with pytest.raises(UserError, match=r"vocab\.json is none that can be read"):
+        look(section(folder), "x")
+    (folder / "vocab.json").unlink()
+    (folder / "config.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="expected JSON in "):
+        look(section(folder), "x")
+
+
+def test_a_template_that_is_a_pipe_is_not_waited_for(own: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match=r"expected none, own or a file with a Jinja template: .* is no file"):
+        look(section(own, chat_template=str(tmp_path / "pipe")), "x")
 
 
 @pytest.mark.parametrize("text", ["{% for %}", "", "\xff"])

@@ -1,5 +1,6 @@
 """Templates and examples of the user's own: what they may say, and what is wrong with them, when the file is read."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,8 @@ def test_a_question_is_data_and_never_part_of_the_template() -> None:
         ("{{ question.__class__ }}", "expected a template of `question`; access to attribute '__class__'"),
         ("{{ question }} {{ 1 / 0 }}", "expected a template of `question`; division by zero"),
         ("{% include 'other' %}", "expected a template of `question`; no loader for this environment specified"),
+        ("{{ question }} {{ lipsum() }}", "expected a template of `question`; 'lipsum' is undefined"),
+        ("{{ question | random }}", "expected a template of `question`; line 1: No filter named 'random'"),
         ("Answer!", "expected a template that tells the question: {{ question }}"),
         (" \n", "expected a Jinja template of at most 65,536 bytes in "),
     ],
@@ -65,6 +68,12 @@ def test_a_mistaken_template_is_one_line_when_the_file_is_read(tmp_path: Path, t
     told = f"{tmp_path / 'experiments' / 'small.yaml'}: models.policy.format.template: {expected}"
     assert str(error.value).startswith(told)
     assert "\n" not in str(error.value)
+
+
+def test_a_template_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match=r"template: expected a file with a Jinja template, found something else at "):
+        loaded(tmp_path, "{template: pipe}")
 
 
 @pytest.mark.parametrize(

@@ -124,3 +124,17 @@ def test_the_text_of_an_option_may_look_like_several() -> None:
 )
 def test_beside_a_gold_that_names_no_option_nothing_can_be_told(gold: Any) -> None:
     assert equivalent("A", gold, "choice") is None
+
+
+def test_a_number_is_a_label_where_labels_are_digits() -> None:
+    gold = {"answer": 1, "options": {"1": "red", "2": "blue"}}
+    assert [equivalent("1", gold, "choice"), equivalent("red", gold, "choice"), equivalent("2", gold, "choice")] == [
+        True,
+        True,
+        False,
+    ]
+    assert equivalent("1", {**gold, "answer": 0}, "choice") is None
+
+
+def test_of_two_options_with_one_label_nothing_can_be_told() -> None:
+    assert equivalent("A", {"answer": "A", "options": {"a": "red", "A": "blue"}}, "choice") is None

@@ -133,6 +133,14 @@ def test_beside_an_empty_gold_nothing_can_be_told(kind: str) -> None:
     assert equivalent("", " ", kind) is None
 
 
+@pytest.mark.parametrize("kind", ["number", "decimal", "fraction", "text", "math"])
+def test_a_gold_may_be_a_number_that_no_float_holds(kind: str) -> None:
+    gold = [Gold("p", 10**400)]
+    judge = Judge([Problem("p", "", kind, "?")], gold, BUILT_IN)
+    assert unreadable(kind, 10**400) is None
+    assert asyncio.run(judge.grade("p", [f"1{'0' * 400}", f"1{'0' * 399}"])) == [True, False]
+
+
 def test_numbers_are_exact_and_bounded() -> None:
     assert number("0.1") == Fraction(1, 10)
     assert number(LONG) == int(LONG)

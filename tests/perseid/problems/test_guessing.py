@@ -47,6 +47,12 @@ def test_columns_of_options_make_a_question_of_several_columns() -> None:
     )
 
 
+def test_a_column_that_no_template_can_name_is_asked_alone_and_that_is_said() -> None:
+    row = {"The long question": "Which of these is red?", "A": "sky", "B": "rose", "answer": "B"}
+    told = "A, B are not told: a template names columns, and 'The long question' is no name in Jinja"
+    assert guessed([row], "x") == Guess({"question": "The long question", "gold": "answer"}, "choice", unsure=(told,))
+
+
 def test_two_columns_without_a_name_in_use_are_told_apart_by_length() -> None:
     found = guessed(rows(("What is the capital of France?", "Paris"), names="frage antwort"), "f")
     assert found == Guess({"question": "frage", "gold": "antwort"}, "text")

@@ -25,6 +25,7 @@ def test_a_template_is_filled_with_a_row() -> None:
         "{{ 1 / 0 }}",
         "{{ range(10**9) | list }}",
         "{{ 'x' * 10**7 }}",
+        "{{ lipsum() }}",
     ],
 )
 def test_what_a_template_may_not_is_an_error(template: str) -> None:
@@ -32,7 +33,7 @@ def test_what_a_template_may_not_is_an_error(template: str) -> None:
         rendered(template, {"a": "1", "b": []})
 
 
-@pytest.mark.parametrize("template", ["{{ a", "{% if %}", "{{ a | nofilter }}", "{{ " + "(" * 5000])
+@pytest.mark.parametrize("template", ["{{ a", "{% if %}", "{{ a | nofilter }}", "{{ b | random }}", "{{ " + "(" * 5000])
 def test_what_is_no_template_is_an_error(template: str) -> None:
     with pytest.raises(PhrasingError, match="expected a Jinja template: "):
         columns_of(template)

@@ -102,7 +102,7 @@ def test_a_gold_may_stand_behind_a_mark_and_before_another(tmp_path: Path, write
     assert told(last, tmp_path) == [("Q: 0?\nA:", "7", {}), ("Q: 1?\nA:", "7", {})]
 
 
-@pytest.mark.parametrize("gold", [42, 4.5, True, False, 0, [1, 2], {"a": None}, "42", "007", "1e3"])
+@pytest.mark.parametrize("gold", [42, 10**400, 4.5, True, False, 0, [1, 2], {"a": None}, "42", "007", "1e3"])
 def test_a_gold_is_what_json_says_and_a_text_stays_a_text(tmp_path: Path, write: Write, gold: Any) -> None:
     rows = [{"question": f"{n}?", "answer": gold} for n in range(2)]
     problems = section({"source": "jsonl", "path": write("a.jsonl", rows)}, held_out={"problems": 1})
@@ -121,6 +121,10 @@ BAD: dict[str, tuple[Any, str]] = {
     "a number as question": ({"question": 3, "answer": "3"}, "expected text as question in column question"),
     "a lone surrogate": ({"question": "\ud800", "answer": "3"}, "the question is no text in UTF-8"),
     "NUL in the gold": ({"question": "3?", "answer": "\0"}, "the gold is no text in UTF-8"),
+    "a gold nested deep": (
+        {"question": "3?", "answer": json.loads("[" * 900 + "]" * 900)},
+        "expected at most 100 lists",
+    ),
     "no object": ([1], "expected a JSON object, found list"),
     "another gold": ({"question": "1  + 1? ", "answer": "3"}, "the same question has another gold in another row"),
 }
