@@ -5,6 +5,7 @@ folder or of the hub. The section says what to look for; whether it is there is 
 """
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, create_model, model_validator
@@ -93,6 +94,16 @@ class Pretrained(_From):
     context: int = Field(2048, ge=16, le=10_000_000)  # tokens that it is trained on and asked with, at most
     lora: Lora | None = None  # none: all its weights are trained
     format: WordedFormat = code_steps.Settings()  # how it is asked, and how its answers are read
+
+    def unreadable(self) -> tuple[str, str] | None:
+        """What can be known of its chat template without a look at the model: the key, and what was expected."""
+        if self.chat_template in ("none", "own") or Path(self.chat_template).is_file():
+            return None
+        found = "there is no such file from the project's root"
+        return (
+            "chat_template",
+            f"expected none, own or a file with a Jinja template, found {self.chat_template}; {found}",
+        )
 
     @property
     def place(self) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, get_args, get_type_hints
 
 from pydantic import AfterValidator, Field, PrivateAttr, Strict, ValidationError, model_validator
 
-from perseid.checkpoints import Models
+from perseid.checkpoints import Models, Pretrained
 from perseid.consistency import contradiction, without_effect
 from perseid.document import read
 from perseid.engines import Engine, Server, Transformers, Vllm, checked_key
@@ -131,7 +131,10 @@ def load_experiment(path: Path | str, overrides: dict[str, Any] | None = None) -
     experiment._file = path
     if found := experiment.problems.unreadable(experiment.root):
         raise UserError(path, *found)
-    if found := unreadable(experiment.models.policy.format, experiment.root):
+    policy = experiment.models.policy
+    if isinstance(policy, Pretrained) and (found := policy.unreadable()):
+        raise UserError(path, f"models.policy.{found[0]}", found[1])
+    if found := unreadable(policy.format, experiment.root):
         raise UserError(path, f"models.policy.format.{found[0]}", found[1])
     for name, grader in experiment.graders.items():
         if found := grader.unreadable(experiment.root):

@@ -146,6 +146,7 @@ MISTAKES = [
     ("name: small", "name: small\nmodels: {policy: {base: pretrained, from: a/b, revision: a b}}", "models.policy.revision: expected a branch, tag or commit"),
     ("name: small", "name: small\nmodels: {policy: {base: pretrained, from: a/b, dtype: int8}}", "models.policy.dtype: 'int8' is not known; expected one of float32, bfloat16, float16"),
     ("name: small", "name: small\nmodels: {policy: {base: pretrained, from: a/b, chat_template: ''}}", "models.policy.chat_template: expected none, own or a file with a Jinja template"),
+    ("name: small", "name: small\nmodels: {policy: {base: pretrained, from: a/b, chat_template: owns}}", "models.policy.chat_template: expected none, own or a file with a Jinja template, found owns; there is no such file"),
     ("name: small", "name: small\nmodels: {policy: {base: pretrained, from: a/b, lora: {rank: 0}}}", "models.policy.lora.rank: expected a whole number in [1, 4096], found 0"),
     ("name: small", "name: small\nengine: {kind: vllm}\nmodels: {policy: {base: pretrained, from: a/b, lora: {rank: 513}}}", "models.policy.lora.rank: expected at most 512 where the engine is vllm, found 513"),
     ("name: small", "name: small\ntraining: {policy: {batch: 10, accumulation: 4}}", "training.policy.accumulation: expected a divisor of batch, 10, found 4"),
