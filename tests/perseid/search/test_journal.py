@@ -371,6 +371,7 @@ import asyncio, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
 sys.path.insert(0, {root!r})
 from dataclasses import dataclass, replace
+from perseid.formats import TOOLS
 from tests.perseid.search.conftest import Late, Toy
 from perseid.methods.rstar_math import RStarMath, Settings
 from perseid.search import run_searches
