@@ -12,6 +12,7 @@ from assets import plots
 from assets.gate import judged as after
 from assets.ppm import scorer_of
 from assets.problems import every, facets_of, problems_of
+from assets.registry import headline
 from assets.trajectories import judge_of, shown_examples
 from assets.work import Made, Work
 from perseid.errors import UserError
@@ -92,13 +93,11 @@ def answered(work: Work, problems: pl.DataFrame, by: answers.Examiner) -> pl.Dat
 
 def summary(work: Work, measured: pl.DataFrame, tokens: int) -> Made:
     whole = measured.filter(pl.col("facet") == ALL)
-    named = {(arm, metric): value for arm, metric, value in whole.select("arm", "metric", "value").iter_rows()}
-    metrics = {metric if arm == "policy" else f"{arm}_{metric}": value for (arm, metric), value in named.items()}
     before = work.inputs_of("earlier") if work.given("earlier") else {}
     rounds = {n: work.store.read(manifest, "metrics") for n, manifest in before.items()}
     rounds[work.round] = measured
     return Made(
-        metrics=metrics,
+        metrics=headline(measured),
         pictures={"accuracy": accuracy(rounds)},
         tables={
             "metrics": whole.drop("facet", "part"),

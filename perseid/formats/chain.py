@@ -7,20 +7,16 @@ text, and where a blank line or another of `stop` follows, for a base that ends 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
 
-from perseid.engine import END, Completion, Prompt
-from perseid.formats import extraction
+from perseid.engine import END, Completion
 from perseid.formats.extraction import After, Rule, Rules, extract
 from perseid.formats.format import Draft
-from perseid.formats.telling import Told, WordedSettings, first_of
-from perseid.section import DISCRIMINATOR, canonical
+from perseid.formats.telling import Worded, WordedSettings, first_of
+from perseid.section import DISCRIMINATOR
 
 VERSION: Final = "1"  # raised by hand when a text comes to be read otherwise
 LINE: Final = re.compile(r"(?<=\n)")
@@ -36,36 +32,14 @@ class Settings(WordedSettings):
 
 
 @dataclass(frozen=True)
-class Chain:
-    told: Told
+class Chain(Worded):
     rules: tuple[Rule, ...] = RULES
-    markers: tuple[str, ...] = ("\n\n", "\nQuestion:")
     runs: bool = False
 
-    @property
-    def key(self) -> str:
-        read = [VERSION, extraction.VERSION, self.told.key, canonical(self.rules), self.markers]
-        return hashlib.sha256(json.dumps(["chain", *read]).encode()).hexdigest()[:16]
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        return ("\n", *self.ends)
-
-    @property
-    def ends(self) -> tuple[str, ...]:
-        return (*self.markers, END)
-
-    def prompt(self, question: str, steps: Sequence[str] = (), *, shots: bool = False) -> Prompt:
-        return Prompt(self.told.messages(question, shots), tuple(steps))
-
-    def split(self, response: str) -> tuple[str, ...]:
-        return tuple(filter(None, LINE.split(response)))
-
-    def write(self, steps: Sequence[str]) -> str:
-        return "\n".join(step.strip("\n") for step in steps) + END
-
-    def setup(self, question: str) -> str:
-        return ""
+    NAME: ClassVar[str] = "chain"
+    VERSION: ClassVar[str] = VERSION
+    BREAK: ClassVar[str] = "\n"
+    STEP: ClassVar[re.Pattern[str]] = LINE
 
     def code_of(self, response: str) -> str:
         return ""

@@ -18,25 +18,22 @@ run in the sandbox, as steps or whole; the answer is what was printed last (or w
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import textwrap
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator
 
-from perseid.engine import END, Completion, Prompt
+from perseid.engine import END, Completion
 from perseid.formats import extraction
 from perseid.formats.extraction import Rules, extract
 from perseid.formats.format import Draft
 from perseid.formats.programs import without_comments
-from perseid.formats.telling import Markers, Told, WordedSettings, first_of
+from perseid.formats.telling import Markers, Worded, WordedSettings, first_of
 from perseid.mistakes import mistake
-from perseid.section import DISCRIMINATOR, canonical
+from perseid.section import DISCRIMINATOR
 
 VERSION: Final = "1"  # raised by hand when a text comes to be read otherwise
 NEXT_STEP: Final = "\n#"
@@ -60,36 +57,14 @@ class Settings(WordedSettings):
 
 
 @dataclass(frozen=True)
-class CodeSteps:
-    told: Told
+class CodeSteps(Worded):
     rules: tuple[extraction.Rule, ...] = ("program",)
-    markers: tuple[str, ...] = ("\n\n", "\nQuestion:")
     runs: bool = True
 
-    @property
-    def key(self) -> str:
-        read = [VERSION, extraction.VERSION, self.told.key, canonical(self.rules), self.markers]
-        return hashlib.sha256(json.dumps(["code_steps", *read]).encode()).hexdigest()[:16]
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        return (NEXT_STEP, *self.ends)
-
-    @property
-    def ends(self) -> tuple[str, ...]:
-        return (*self.markers, END)
-
-    def prompt(self, question: str, steps: Sequence[str] = (), *, shots: bool = False) -> Prompt:
-        return Prompt(self.told.messages(question, shots), tuple(steps))
-
-    def split(self, response: str) -> tuple[str, ...]:
-        return tuple(filter(None, STEP.split(response)))
-
-    def write(self, steps: Sequence[str]) -> str:
-        return "\n".join(step.strip("\n") for step in steps) + END
-
-    def setup(self, question: str) -> str:
-        return ""
+    NAME: ClassVar[str] = "code_steps"
+    VERSION: ClassVar[str] = VERSION
+    BREAK: ClassVar[str] = NEXT_STEP
+    STEP: ClassVar[re.Pattern[str]] = STEP
 
     def code_of(self, response: str) -> str:
         return response.replace(END, "\n").strip("\n")

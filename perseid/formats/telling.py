@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,9 +21,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import Field, PrivateAttr, Strict
 
 from perseid.document import read
-from perseid.engine import Message
+from perseid.engine import END, Message, Prompt
 from perseid.errors import UserError, printable
-from perseid.section import Section
+from perseid.formats import extraction
+from perseid.formats.extraction import Rule
+from perseid.section import Section, canonical
 
 MAX_BYTES: Final = 64 * 1024  # of a template
 SAMPLES: Final = ("What is 1 + 1?", "Name a prime above 10.")  # with which a template is tried
@@ -76,6 +79,49 @@ def _rendered(template: str, question: str) -> str:
 @lru_cache(maxsize=64)
 def _compiled(template: str) -> Template:
     return ENVIRONMENT.from_string(template)
+
+
+@dataclass(frozen=True)
+class Worded:
+    """A format whose models are told in words, and whose steps are parted in the text itself.
+
+    rules: how the answer is found. markers: what ends an answer beside the model's own end of sequence.
+    Of each format: its name and version, what ends a step, where a response is parted into steps.
+    """
+
+    told: Told
+    rules: tuple[Rule, ...]
+    markers: tuple[str, ...] = ("\n\n", "\nQuestion:")
+
+    NAME: ClassVar[str]
+    VERSION: ClassVar[str]
+    BREAK: ClassVar[str]
+    STEP: ClassVar[re.Pattern[str]]
+
+    @property
+    def key(self) -> str:
+        read = [self.NAME, self.VERSION, extraction.VERSION, self.told.key, canonical(self.rules), self.markers]
+        return hashlib.sha256(json.dumps(read).encode()).hexdigest()[:16]
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        return (self.BREAK, *self.ends)
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        return (*self.markers, END)
+
+    def prompt(self, question: str, steps: Sequence[str] = (), *, shots: bool = False) -> Prompt:
+        return Prompt(self.told.messages(question, shots), tuple(steps))
+
+    def split(self, response: str) -> tuple[str, ...]:
+        return tuple(filter(None, self.STEP.split(response)))
+
+    def write(self, steps: Sequence[str]) -> str:
+        return "\n".join(step.strip("\n") for step in steps) + END
+
+    def setup(self, question: str) -> str:
+        return ""
 
 
 class WordedSettings(Section):

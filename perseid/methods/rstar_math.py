@@ -28,11 +28,11 @@ from pydantic import Field
 
 from perseid.formats import Draft, Format
 from perseid.search.actions import Continue
-from perseid.search.method import Action, Leaf, Rated, Standing, View
-from perseid.search.requests import POLICY, PPM, Asking
+from perseid.search.method import Action, Standing, View
+from perseid.search.requests import POLICY, PPM
 from perseid.search.settings import Limits, MethodSection, Tokens
 from perseid.search.tree import Stats
-from perseid.search.votes import add_along, best_valued
+from perseid.search.votes import AddedAlong
 from perseid.section import DISCRIMINATOR, canonical
 
 VERSION: Final = "2"
@@ -69,7 +69,7 @@ class Settings(MethodSection):
 
 
 @dataclass(frozen=True)
-class RStarMath:
+class RStarMath(AddedAlong):
     settings: Settings
     format: Format
     shots: bool = False
@@ -142,21 +142,6 @@ class RStarMath:
             new.visits, new.value_sum = 1, new.prior
         elif new.status not in ("open", "answer"):
             new.visits, new.value_sum = 1, -1.0
-
-    def reward(self, correct: bool | None, prior: float | None) -> float:
-        if correct is None:
-            return prior or 0.0
-        return 1.0 if correct else -1.0
-
-    def grown(self, at: View, path: Sequence[Stats], new: Sequence[Leaf]) -> Asking[None]:
-        add_along(path, new)
-        yield from ()
-
-    def landed(self, path: Sequence[Stats], leaf: Leaf) -> None:
-        """Nothing: what was found is backed up as it is made."""
-
-    def pick(self, answers: Sequence[Rated]) -> str | None:
-        return best_valued(answers)
 
 
 def uct(child: Stats, parent_visits: int, exploration: float, unvisited: str) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from perseid.search.method import Leaf, Rated
+from perseid.search.method import Leaf, Rated, View
+from perseid.search.requests import Asking
 from perseid.search.tree import Stats
 
 
@@ -32,3 +33,22 @@ def add_along(path: Sequence[Stats], new: Sequence[Leaf]) -> None:
             for stats in (leaf.stats, *path):
                 stats.visits += 1
                 stats.value_sum += leaf.reward
+
+
+class AddedAlong:
+    """Of a method in which an answer is worth its verdict, or its prior where nothing is graded, to its whole path."""
+
+    def reward(self, correct: bool | None, prior: float | None) -> float:
+        if correct is None:
+            return prior or 0.0
+        return 1.0 if correct else -1.0
+
+    def grown(self, at: View, path: Sequence[Stats], new: Sequence[Leaf]) -> Asking[None]:
+        add_along(path, new)
+        yield from ()
+
+    def landed(self, path: Sequence[Stats], leaf: Leaf) -> None:
+        """Nothing: what was found is backed up as it is made."""
+
+    def pick(self, answers: Sequence[Rated]) -> str | None:
+        return best_valued(answers)
